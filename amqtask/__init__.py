@@ -1,0 +1,1 @@
+"""amqtask: a task router for RabbitMQ."""
