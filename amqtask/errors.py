@@ -1,32 +1,32 @@
 """Every error that amqtask raises, and the directives that tasks raise to steer.
 
-    AmqtaskError
-    ├── SettingsError              a setting, option or file is wrong; `where` names it
-    ├── TopologyError              the declared or the live topology is wrong
-    │   ├── QueueNotDeclared       a queue that nobody declared; `nearest` suggests one
-    │   ├── TopologyConflict       the broker has it with other arguments; `differences` lists them
-    │   └── TopologyUnsupported    this broker version or queue type cannot do it
-    ├── BrokerError                the broker or the way to it; `retryable` says whether waiting may help
-    │   ├── ConnectionLost
-    │   ├── ChannelClosed
-    │   ├── AccessRefused
-    │   └── BrokerBlocked
-    ├── PublishError               one message was not accepted; `fate` says what became of it
-    │   ├── Unroutable
-    │   ├── PublishRefused
-    │   ├── PublishUncertain
-    │   ├── MessageTooLarge
-    │   └── BatchFailed            a bulk send: `failures` names each message that failed and why
-    ├── MessageError               what arrived cannot be used
-    │   ├── MalformedMessage
-    │   └── ContentRefused
-    ├── TaskError                  a task's declaration or a call of it is wrong
-    ├── ResultError
-    └── ControlError
+AmqtaskError
+├── SettingsError              a setting, option or file is wrong; `where` names it
+├── TopologyError              the declared or the live topology is wrong
+│   ├── QueueNotDeclared       a queue that nobody declared; `nearest` suggests one
+│   ├── TopologyConflict       the broker has it with other arguments; `differences` lists them
+│   └── TopologyUnsupported    this broker version or queue type cannot do it
+├── BrokerError                the broker or the way to it; `retryable` says whether waiting may help
+│   ├── ConnectionLost
+│   ├── ChannelClosed
+│   ├── AccessRefused
+│   └── BrokerBlocked
+├── PublishError               one message was not accepted; `fate` says what became of it
+│   ├── Unroutable
+│   ├── PublishRefused
+│   ├── PublishUncertain
+│   ├── MessageTooLarge
+│   └── BatchFailed            a bulk send: `failures` names each message that failed and why
+├── MessageError               what arrived cannot be used
+│   ├── MalformedMessage
+│   └── ContentRefused
+├── TaskError                  a task's declaration or a call of it is wrong
+├── ResultError
+└── ControlError
 
-    Outside the tree, under Celery's names, because users' code raises and catches them:
-    Retry, Reject, Ignore (directives), SoftTimeLimitExceeded (a BaseException, so that `except Exception` in a task
-    cannot eat it), TimeLimitExceeded, MaxRetriesExceededError, NotRegistered, TaskRevokedError, WorkerLostError.
+Outside the tree, under Celery's names, because users' code raises and catches them:
+Retry, Reject, Ignore (directives), SoftTimeLimitExceeded (a BaseException, so that `except Exception` in a task
+cannot eat it), TimeLimitExceeded, MaxRetriesExceededError, NotRegistered, TaskRevokedError, WorkerLostError.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class ControlError(AmqtaskError):
     """A remote-control command failed or was refused."""
 
 
-class Directive(Exception):  # noqa: N818 - not an error: what a task raises to steer
+class Directive(Exception):
     """What a task raises to say how its delivery ends. Not an AmqtaskError, so that catching those cannot eat it."""
 
 

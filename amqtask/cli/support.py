@@ -91,7 +91,9 @@ def print_json(value: object) -> None:
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A plain table, numbers to the right, columns as wide as their widest cell."""
     cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(head), *(len(row[i]) for row in cells)) if cells else len(head) for i, head in enumerate(headings)]
+    widths = [
+        max(len(head), *(len(row[i]) for row in cells)) if cells else len(head) for i, head in enumerate(headings)
+    ]
     numeric = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(headings))]
 
     def line(row: Sequence[str]) -> str:
