@@ -1,0 +1,43 @@
+"""Settings: one tree of values, read from several sources, each value knowing where it came from."""
+
+from amqtask.settings.declared import (
+    ExchangeBinding,
+    ExchangeSettings,
+    QueueBinding,
+    QueueSettings,
+    RouteCallable,
+    RouteRule,
+    RouteSettings,
+)
+from amqtask.settings.load import load
+from amqtask.settings.models import (
+    BrokerSettings,
+    LogSettings,
+    PoolSettings,
+    PublishSettings,
+    RetryPolicySettings,
+    Settings,
+    TasksSettings,
+    TopologySettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "BrokerSettings",
+    "ExchangeBinding",
+    "ExchangeSettings",
+    "LogSettings",
+    "PoolSettings",
+    "PublishSettings",
+    "QueueBinding",
+    "QueueSettings",
+    "RetryPolicySettings",
+    "RouteCallable",
+    "RouteRule",
+    "RouteSettings",
+    "Settings",
+    "TasksSettings",
+    "TopologySettings",
+    "WorkerSettings",
+    "load",
+]
