@@ -1,0 +1,1 @@
+"""The test harness: private brokers, a proxy that breaks links, records, a checker. It imports nothing of amqtask."""
