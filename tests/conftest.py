@@ -6,6 +6,7 @@ one that this machine's package is. A broker that does not start fails the tests
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -13,10 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from tests.support.proxy import Proxy
 from tests.support.rabbit import LATEST_OF_THIS_MACHINE, Rabbit, Rabbits, Roots
 from tests.support.sandbox import Sandbox
 
 OwnBroker = Callable[..., Rabbit]
+ProxyTo = Callable[[int], Proxy]
 
 
 def broker_versions() -> list[str]:
@@ -67,6 +70,19 @@ def own_broker(rabbits: Rabbits, broker_version: str) -> Iterator[OwnBroker]:
     yield start
     for node in made:
         node.remove()
+
+
+@pytest.fixture
+def proxy_to(sandbox: Sandbox) -> Iterator[ProxyTo]:
+    """Puts a proxy in front of a loopback port: `proxy_to(port)`."""
+    with contextlib.ExitStack() as stack:
+        yield lambda target_port: stack.enter_context(Proxy(target_port, port=sandbox.port()))
+
+
+@pytest.fixture
+def proxy(broker: Rabbit, proxy_to: ProxyTo) -> Proxy:
+    """A proxy in front of the shared broker: `broker.url(vhost, port=proxy.port)` goes through it."""
+    return proxy_to(broker.port)
 
 
 @pytest.fixture
