@@ -11,11 +11,13 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from tests.support.proxy import Proxy
 from tests.support.rabbit import LATEST_OF_THIS_MACHINE, Rabbit, Rabbits, Roots
+from tests.support.record import FOLDER_VARIABLE
 from tests.support.sandbox import Sandbox
 
 OwnBroker = Callable[..., Rabbit]
@@ -101,3 +103,12 @@ def vhost(broker: Rabbit, request: pytest.FixtureRequest) -> Iterator[str]:
 def vhost_url(broker: Rabbit, vhost: str) -> str:
     """The amqp:// URL of this test's own virtual host."""
     return broker.url(vhost)
+
+
+@pytest.fixture
+def record_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the records of this test's tasks, which find it in the environment (`Record.from_environment()`)."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    monkeypatch.setenv(FOLDER_VARIABLE, str(folder))
+    return folder
