@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from amqtask.errors import TopologyError
 from amqtask.routing.rules import Rules, Target, target_of
 from amqtask.topology.model import Topology
+from amqtask.topology.reach import queues_reached
 
 if TYPE_CHECKING:
     from amqtask.settings import Settings
@@ -131,8 +132,8 @@ class Router:
         key, default = target.routing_key, self._default
         if key is None:
             return Target(default.queue, default.exchange, default.routing_key, target.priority)
-        exchange = default.exchange or (self._of_queue(default.queue, key)[0] if default.queue else "")
-        return Target(None, exchange, key, target.priority)
+        bindings = self._topology.bindings_into(default.queue or "")
+        return Target(None, default.exchange or (bindings[0].source if bindings else ""), key, target.priority)
 
     def _key_for(self, exchange: str, key: str | None, queue: str | None) -> str:
         declared = self._topology.require_exchange(exchange)
@@ -153,7 +154,16 @@ class Router:
         bindings = self._topology.bindings_into(queue) if key is not None else ()
         if key is None or not bindings:
             return "", queue
-        return bindings[0].source, key
+        exchange = bindings[0].source
+        reached = queues_reached(self._topology, exchange, key)
+        if reached is None or queue in reached:
+            return exchange, key
+        if key == queue:  # a habit from Celery, where a queue's key is its name: the default exchange takes it there
+            return "", queue
+        raise TopologyError(
+            f"routing key {key!r} does not reach queue {queue!r} through its exchange {exchange!r}, "
+            f"which takes {', '.join(repr(binding.routing_key) for binding in bindings)} there"
+        )
 
     def _by_name(self, key: str | None, queue: str | None) -> tuple[str, str, str]:
         """AMQP's default exchange: the routing key is the queue's name."""

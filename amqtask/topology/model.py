@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from amqtask.errors import QueueNotDeclared, SettingsError, TopologyError, nearest
+from amqtask.errors import AmqtaskError, QueueNotDeclared, SettingsError, TopologyError, nearest
 from amqtask.topology.arguments import exchange_arguments, queue_arguments
+from amqtask.topology.check import binding_faults, exchange_faults, first_fault, policy_faults, queue_faults
 from amqtask.topology.names import check_name
 from amqtask.topology.values import (
     PREDECLARED_EXCHANGES,
@@ -23,6 +24,7 @@ from amqtask.topology.values import (
     Policy,
     Queue,
 )
+from amqtask.topology.versions import Version, parse_version
 
 if TYPE_CHECKING:
     from amqtask.settings import QueueSettings, Settings
@@ -47,6 +49,11 @@ def dead_letter_queue_name(queue: str) -> str:
     return f"{queue}.dlq"
 
 
+def policy_name(queue: str) -> str:
+    """The name of the policy that `topology apply` sets for `queue`."""
+    return f"amqtask.{queue}"
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """What exists as far as this app is concerned. `dead_letters` maps a queue to its dead-letter queue."""
@@ -59,12 +66,13 @@ class Topology:
     declared: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, extra_queues: Iterable[str] = ()) -> Topology:
+    def from_settings(cls, settings: Settings, *, extra_queues: Iterable[str] = (), check: bool = True) -> Topology:
         """The topology that `settings` declare.
 
         `extra_queues` are names from elsewhere: task options and `-Q`. Raises QueueNotDeclared when queues are
-        declared and one of those names, a route's or a pool's is not among them; TopologyError for a binding to an
-        exchange that nobody declares; SettingsError for a bad name or value.
+        declared and one of those names, a route's or a pool's is not among them; TopologyError for an exchange that
+        is named and not declared; SettingsError for a bad name or value; TopologyUnsupported for what `broker.version`
+        cannot do (no version can do, where none is given). `check=False` leaves out all but bad names: for `faults`.
         """
         exchanges = {name: _exchange(name, settings) for name in settings.exchanges}
         declared = bool(settings.queues)
@@ -84,12 +92,12 @@ class Topology:
             bindings=tuple(_bindings(settings, exchanges)),
             declared=declared,
         )
-        for binding in topology.bindings:
-            topology.require_exchange(binding.source, where=f"{binding.destination_type}s.{binding.destination}")
         topology = _with_dead_letters(topology, settings.queues)
+        if check:
+            first_fault(topology.faults(parse_version(settings.broker.version) if settings.broker.version else None))
         named = dict.fromkeys([*_named_queues(settings), *extra_queues])
         if declared:
-            for name in named:
+            for name in named if check else ():
                 topology.require(name)
             return topology
         return _with_default_binding(topology.with_queues([settings.tasks.default_queue, *named]), settings)
@@ -135,6 +143,41 @@ class Topology:
                 else f"exchange {name!r} is not declared{hint}"
             )
         return Exchange(name, kind)
+
+    def faults(self, version: Version | None = None) -> Iterator[AmqtaskError]:
+        """Everything that a broker of `version` refuses or silently ignores, and every exchange named but not declared.
+
+        Each is an error ready to raise: SettingsError, TopologyError or TopologyUnsupported.
+        """
+        for exchange in self.exchanges.values():
+            yield from exchange_faults(exchange, version)
+        for queue in self.queues.values():
+            yield from queue_faults(queue, version)
+            policy = self.policies.get(policy_name(queue.name))
+            if policy is not None:
+                yield from policy_faults(policy, queue, version)
+        for binding in self.bindings:
+            yield from binding_faults(binding)
+        for where, name in self._named_exchanges():
+            try:
+                self.require_exchange(name, where=where)
+            except TopologyError as error:
+                yield error
+
+    def _named_exchanges(self) -> Iterator[tuple[str, str]]:
+        """Every exchange that something refers to, and what does."""
+        for binding in self.bindings:
+            yield f"{binding.destination_type}s.{binding.destination}", binding.source
+        for exchange in self.exchanges.values():
+            if exchange.alternate is not None:
+                yield f"exchanges.{exchange.name}.alternate_exchange", exchange.alternate
+        for queue in self.queues.values():
+            if queue.dead_letter_exchange is not None:
+                yield f"queues.{queue.name}.dead_letter_exchange", queue.dead_letter_exchange
+        for policy in self.policies.values():
+            target = policy.definition.get("dead-letter-exchange")
+            if isinstance(target, str):
+                yield f"policy {policy.name}", target
 
     def dead_letter_queue(self, queue: str) -> str | None:
         """Where tasks of `queue` that are given up go; None for a stream, an exclusive queue, or when switched off."""
@@ -240,4 +283,4 @@ def _policy(queue: Queue, dlq: str | None, settings: QueueSettings | None) -> Po
     if not definition:
         return None
     priority = settings.priority if settings and settings.priority is not None else POLICY_PRIORITY
-    return Policy(f"amqtask.{queue.name}", f"^{re.escape(queue.name)}$", definition, priority=priority)
+    return Policy(policy_name(queue.name), f"^{re.escape(queue.name)}$", definition, priority=priority)
