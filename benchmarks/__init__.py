@@ -1,0 +1,1 @@
+"""Measures amqtask beside its peers and beside what the broker gives to a bare socket: `python -m benchmarks`."""

@@ -1,0 +1,43 @@
+"""How long one confirmed send takes, beside pika's own blocking publish of the same message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from benchmarks.bench import Bench, in_turns, wire_copy
+from benchmarks.contenders import OURS, PEERS, Contender
+from benchmarks.report import Row, Target, paired
+
+PIKA = "pika"
+
+
+def latency(bench: Bench) -> Sequence[Row]:
+    """`task.delay` against pika in the same process, in turns of a few sends; the peers in processes of their own."""
+    sends = str(bench.options.sends)
+    pairs: list[dict[str, float]] = []
+
+    def ours() -> float:
+        queue = bench.queue("latency")
+        template = bench.capture(OURS, queue)
+        modules = f"{OURS.module},pika_app"
+        answer = bench.send(OURS, queue, "latency", modules, sends, BENCH_TEMPLATE=wire_copy(template))
+        bench.delete(queue)
+        pairs.append({name: float(seconds) * 1e6 for name, seconds in answer.items()})
+        return pairs[-1][OURS.module]
+
+    def pika() -> float:
+        return pairs[-1]["pika_app"]
+
+    def peer(contender: Contender) -> float:
+        queue = bench.queue("latency")
+        bench.capture(contender, queue)
+        answer = bench.send(contender, queue, "latency", contender.module, sends)
+        bench.delete(queue)
+        return float(answer[contender.module]) * 1e6
+
+    takers = {OURS.name: ours, PIKA: pika} if OURS.present else {}
+    takers |= {who.name: partial(peer, who) for who in PEERS if who.present}
+    figures = in_turns(bench, "latency", takers)
+    target = Target("pika", paired(figures.get(OURS.name, []), figures.get(PIKA, [])), 1.2, at_least=False)
+    return [Row("one confirmed send", "us, median", figures, [target])]
