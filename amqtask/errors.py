@@ -34,6 +34,7 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -55,12 +56,29 @@ class AmqtaskError(Exception):
     """The root of everything that amqtask itself raises."""
 
 
-class SettingsError(AmqtaskError):
-    """A setting, an option or a configuration file is wrong. `where` is the file, key or option."""
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """One thing that is wrong in the settings: the key, what is wrong, which source says it, the nearest known name."""
 
-    def __init__(self, message: str, *, where: str | None = None) -> None:
+    key: str
+    text: str
+    where: str
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.text) if part)
+
+
+class SettingsError(AmqtaskError):
+    """A setting, an option or a configuration file is wrong. `where` is the file, key or option.
+
+    `problems` has each thing that is wrong when settings were read as a whole.
+    """
+
+    def __init__(self, message: str, *, where: str | None = None, problems: Sequence[SettingProblem] = ()) -> None:
         super().__init__(f"{where}: {message}" if where else message)
         self.where = where
+        self.problems = tuple(problems)
 
 
 class TopologyError(AmqtaskError):

@@ -1,5 +1,6 @@
 """Settings: one tree of values, read from several sources, each value knowing where it came from."""
 
+from amqtask.settings.conf import Conf
 from amqtask.settings.declared import (
     ExchangeBinding,
     ExchangeSettings,
@@ -9,7 +10,7 @@ from amqtask.settings.declared import (
     RouteRule,
     RouteSettings,
 )
-from amqtask.settings.load import load
+from amqtask.settings.loader import load
 from amqtask.settings.models import (
     BrokerSettings,
     LogSettings,
@@ -24,6 +25,7 @@ from amqtask.settings.models import (
 
 __all__ = [
     "BrokerSettings",
+    "Conf",
     "ExchangeBinding",
     "ExchangeSettings",
     "LogSettings",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from amqtask.settings.types import (
     Name,
@@ -109,7 +109,7 @@ class QueueSettings(Section):
     policy: Arguments = Field(default_factory=dict)
     """Definition of the policy that `topology apply` sets for this queue."""
     priority: OptionalPriority = None
-    """Priority of that policy."""
+    """Priority of the messages that are sent to it, unless a rule or the call gives one."""
     message_ttl_s: OptionalSeconds = None
     """Seconds that a message may wait before it expires (`x-message-ttl`)."""
     expires_s: OptionalPositiveSeconds = None
@@ -163,10 +163,11 @@ class RouteSettings(Section):
     """The priority of the message."""
 
 
-def _a_callable(value: object) -> object:
-    if not callable(value):
-        raise ValueError("a route is a table with `task`, or a callable from Python settings")
-    return value
+def _kind_of_rule(value: object) -> str:
+    return "callable" if callable(value) else "table"
 
 
-RouteRule: TypeAlias = RouteSettings | Annotated[RouteCallable, BeforeValidator(_a_callable)]
+RouteRule: TypeAlias = Annotated[
+    Annotated[RouteSettings, Tag("table")] | Annotated[RouteCallable, Tag("callable")],
+    Discriminator(_kind_of_rule),
+]

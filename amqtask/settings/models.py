@@ -26,6 +26,7 @@ from amqtask.settings.declared import (
 )
 from amqtask.settings.types import (
     BrokerUrls,
+    Compression,
     Count,
     Name,
     NameOrEmpty,
@@ -40,6 +41,8 @@ from amqtask.settings.types import (
     Positive,
     PositiveSeconds,
     Seconds,
+    Serializer,
+    Serializers,
     Text,
     Texts,
 )
@@ -121,11 +124,11 @@ class TasksSettings(Section):
     """The exchange that such a task is published to; empty is the broker's default exchange."""
     default_routing_key: OptionalNameOrEmpty = None
     """The key that such a task is published with. Unset: the default queue's name."""
-    serializer: Text = "json"
+    serializer: Serializer = "json"
     """How arguments are written."""
-    accept_content: Texts = ("json",)
+    accept_content: Serializers = ("json",)
     """Which serializations a worker reads; anything else is dead-lettered."""
-    compression: OptionalText = None
+    compression: Compression = None
     """How bodies are compressed: `gzip` or `bzip2`."""
     priority: OptionalPriority = None
     """The priority of messages. It counts in queues with `max_priority`, and in quorum queues since RabbitMQ 4."""

@@ -7,9 +7,9 @@ person never means (a boolean as a number) is refused here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -31,6 +31,15 @@ def _none_word(value: object) -> object:
     if isinstance(value, str) and value.strip().lower() == "none":
         return None
     return value
+
+
+def _none_or_empty(value: object) -> object:
+    """Where empty text can mean nothing else, it means that nothing is set: `AMQTASK_LOG__FILE=`."""
+    return None if isinstance(value, str) and value.strip().lower() in ("", "none") else value
+
+
+def _empty(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 def _listed(value: object) -> object:
@@ -106,7 +115,26 @@ def _task_rule(value: str) -> str:
     return value
 
 
-_nullable: Callable[[object], object] = _none_word
+_CONTENT = {"application/json": "json"}
+_COMPRESSIONS = {
+    "zlib": "gzip",
+    "application/x-gzip": "gzip",
+    "bzip": "bzip2",
+    "bz2": "bzip2",
+    "application/x-bz2": "bzip2",
+}
+
+
+def _content_name(value: object) -> object:
+    """Celery lets a content type stand where a serializer's name does."""
+    return _CONTENT.get(value, value) if isinstance(value, str) else value
+
+
+def _compression_name(value: object) -> object:
+    """kombu's other names for the same two formats."""
+    value = _none_word(value)
+    return _COMPRESSIONS.get(value, value) if isinstance(value, str) else value
+
 
 Count: TypeAlias = Annotated[int, BeforeValidator(_no_bool), Field(ge=0)]
 Positive: TypeAlias = Annotated[int, BeforeValidator(_no_bool), Field(ge=1)]
@@ -120,15 +148,20 @@ NameOrEmpty: TypeAlias = Annotated[str, AfterValidator(_name_or_empty)]
 BrokerUrls: TypeAlias = Annotated[str, BeforeValidator(_urls), AfterValidator(_not_blank)]
 TaskRule: TypeAlias = Annotated[str, BeforeValidator(_pattern), AfterValidator(_task_rule)]
 
+Serializer: TypeAlias = Annotated[Literal["json"], BeforeValidator(_content_name)]
+Serializers: TypeAlias = Annotated[tuple[Serializer, ...], BeforeValidator(_listed)]
+Compression: TypeAlias = Annotated[Literal["gzip", "bzip2"] | None, BeforeValidator(_compression_name)]
+
 Names: TypeAlias = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
 Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
 
-OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(_nullable)]
-OptionalPositive: TypeAlias = Annotated[Positive | None, BeforeValidator(_nullable)]
-OptionalPriority: TypeAlias = Annotated[Priority | None, BeforeValidator(_nullable)]
-OptionalSeconds: TypeAlias = Annotated[Seconds | None, BeforeValidator(_nullable)]
-OptionalPositiveSeconds: TypeAlias = Annotated[PositiveSeconds | None, BeforeValidator(_nullable)]
-OptionalText: TypeAlias = Annotated[Text | None, BeforeValidator(_nullable)]
-OptionalName: TypeAlias = Annotated[Name | None, BeforeValidator(_nullable)]
-OptionalNameOrEmpty: TypeAlias = Annotated[NameOrEmpty | None, BeforeValidator(_nullable)]
-OptionalNames: TypeAlias = Annotated[Names | None, BeforeValidator(_nullable)]
+OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(_none_or_empty)]
+OptionalPositive: TypeAlias = Annotated[Positive | None, BeforeValidator(_none_or_empty)]
+OptionalPriority: TypeAlias = Annotated[Priority | None, BeforeValidator(_none_or_empty)]
+OptionalSeconds: TypeAlias = Annotated[Seconds | None, BeforeValidator(_none_or_empty)]
+OptionalPositiveSeconds: TypeAlias = Annotated[PositiveSeconds | None, BeforeValidator(_none_or_empty)]
+OptionalText: TypeAlias = Annotated[Text | None, BeforeValidator(_none_or_empty)]
+# A name may be the word `none`, so that word is nothing special here.
+OptionalName: TypeAlias = Annotated[Name | None, BeforeValidator(_empty)]
+OptionalNameOrEmpty: TypeAlias = NameOrEmpty | None
+OptionalNames: TypeAlias = Annotated[Names | None, BeforeValidator(_empty)]
