@@ -1,0 +1,66 @@
+"""Gathers the acknowledgements of one channel and writes as few frames as possible. Loop-confined.
+
+RabbitMQ pays per frame, so what is settled in one turn of the loop goes out as one `basic.ack` with `multiple` as
+far as the tags are without a gap, and singly beyond the first gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amqtask.wire import frames
+
+
+class AckBatch:
+    """The unsettled tags of one channel, from `low` up. Thrown away with its channel."""
+
+    __slots__ = ("_channel", "_done", "_low", "_pending", "_write")
+
+    def __init__(self, channel: int, write: Callable[[bytes], None]) -> None:
+        self._channel = channel
+        self._write = write
+        self._low = 1  # the lowest tag that has not been settled; RabbitMQ counts tags from 1 on each channel
+        self._done: set[int] = set()  # settled tags above the first gap
+        self._pending: list[int] = []  # acknowledged in this turn, not yet written
+
+    def ack(self, tag: int) -> None:
+        """Acknowledge `tag` with the next flush."""
+        self._pending.append(tag)
+
+    def nack(self, tag: int) -> None:
+        """Give `tag` back to its queue, at once.
+
+        `basic.nack` and not `basic.reject`: since RabbitMQ 4.3 only the latter counts as a failed delivery.
+        """
+        self._write(frames.nack(self._channel, tag, multiple=False, requeue=True))
+        self._done.add(tag)
+        self._advance()
+
+    def __len__(self) -> int:
+        """Acknowledgements waiting for a flush."""
+        return len(self._pending)
+
+    def flush(self) -> None:
+        """Write what is pending."""
+        pending = self._pending
+        if not pending:
+            return
+        self._pending = []
+        self._done.update(pending)
+        self._advance()
+        low = self._low
+        below = [tag for tag in pending if tag < low]
+        out: list[bytes] = []
+        if below:
+            # Everything up to this tag is settled. It must itself be one that is acknowledged now: RabbitMQ closes
+            # the channel over a multiple ack whose own tag is not outstanding (one that a nack settled, say).
+            out.append(frames.ack(self._channel, max(below), multiple=len(below) > 1))
+        out += [frames.ack(self._channel, tag, multiple=False) for tag in pending if tag >= low]
+        self._write(b"".join(out))
+
+    def _advance(self) -> None:
+        done, low = self._done, self._low
+        while low in done:
+            done.remove(low)
+            low += 1
+        self._low = low

@@ -1,0 +1,114 @@
+"""The node's two connections: one consumes and settles, the other publishes. Loop-confined.
+
+Two, because a broker under a memory or disk alarm stops reading from connections that publish: acknowledgements on a
+connection that never published anything still arrive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from amqtask.clock import Clock
+from amqtask.errors import AmqtaskError, BrokerError
+from amqtask.pool.plan import NodePlan
+from amqtask.publish.entry import Entry, RetryPolicy
+from amqtask.publish.outbox import Outbox
+from amqtask.topology.declare import operations
+from amqtask.transport.connector import Connector
+from amqtask.transport.declarer import Declarer
+from amqtask.transport.loop import Loop
+from amqtask.transport.session import Session
+from amqtask.transport.url import parse_urls
+from amqtask.wire.message import Encoded
+
+log = structlog.get_logger("amqtask.node")
+
+FOLLOW_UP_S = 60.0  # deadline of one attempt to publish what follows from a task; the settler tries again after it
+
+
+class Links:
+    """Both connectors, the outbox on one, the topology's declaration on the other."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        plan: NodePlan,
+        *,
+        clock: Clock,
+        on_session: Callable[[Session], None],
+        on_down: Callable[[BrokerError], None],
+    ) -> None:
+        self._loop = loop
+        self._plan = plan
+        self._clock = clock
+        self._on_session = on_session
+        self._on_down = on_down
+        self._operations = operations(plan.topology)
+        addresses = parse_urls(plan.broker.url)
+        self._consuming = Connector(
+            loop,
+            addresses,
+            settings=plan.broker,
+            name=f"{plan.name} consumes",
+            on_session=self._declare,
+            on_down=on_down,
+            clock=clock,
+        )
+        self._publishing = Connector(
+            loop,
+            addresses,
+            settings=plan.broker,
+            name=f"{plan.name} publishes",
+            on_session=self._can_publish,
+            on_down=self._cannot_publish,
+            clock=clock,
+        )
+        self._outbox = Outbox(loop, self._publishing, settings=plan.publish, clock=clock)
+
+    def start(self) -> None:
+        """Connect both, and keep them connected."""
+        self._consuming.start()
+        self._publishing.start()
+
+    def stop(self, then: Callable[[], None]) -> None:
+        """Close both in order, then call `then`."""
+        self._consuming.stop(lambda: self._publishing.stop(then))
+
+    def publish(
+        self, encoded: Encoded, exchange: str, routing_key: str, done: Callable[[AmqtaskError | None], None]
+    ) -> None:
+        """Publish, confirmed; `done` is called once, with None or the error."""
+        self._outbox.submit(
+            Entry(
+                encoded,
+                exchange=exchange,
+                routing_key=routing_key,
+                deadline=self._clock.monotonic() + FOLLOW_UP_S,
+                policy=RetryPolicy(max_retries=None),
+                done=done,
+            )
+        )
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _can_publish(self, session: Session) -> None:
+        self._outbox.attach(session)
+
+    def _cannot_publish(self, error: BrokerError) -> None:
+        self._outbox.detach(error)
+
+    def _declare(self, session: Session) -> None:
+        if self._plan.topology_mode == "off":
+            self._on_session(session)
+            return
+
+        def declared(problems: list[AmqtaskError]) -> None:
+            if self._consuming.session is not session:
+                return
+            for problem in problems:
+                log.error("topology.refused", error=str(problem))
+            self._on_session(session)
+
+        Declarer(session, verify=self._plan.topology_mode == "verify").run(self._operations, declared)

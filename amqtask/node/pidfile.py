@@ -1,0 +1,67 @@
+"""A pid file that cannot lie: it is locked for as long as its process lives.
+
+Whether the process is alive is asked of the lock, never of the number: a number may belong to another process by now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+from amqtask.errors import AmqtaskError
+
+
+class PidFileTaken(AmqtaskError):
+    """Another live process holds the pid file, or it cannot be made."""
+
+
+class PidFile:
+    """One pid file: `take` at the start, `release` at the end."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def take(self) -> None:
+        """Create and lock it. Symbolic links are not followed. Raises PidFileTaken."""
+        try:
+            # 0644: others may read who runs; O_NOFOLLOW: a planted link must not make us write elsewhere.
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise PidFileTaken(f"pid file {self._path}: {error.strerror}") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(fd, 32).decode("ascii", "replace").strip() or "another process"
+            os.close(fd)
+            raise PidFileTaken(f"pid file {self._path} is held by {holder}: is this node running already?") from error
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        self._fd = fd
+
+    def release(self) -> None:
+        """Remove it and let the lock go."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                Path(self._path).unlink()
+            os.close(self._fd)
+            self._fd = None
+
+
+def holder(path: str) -> int | None:
+    """The pid of the live process that holds `path`; None when there is none, whatever the file says."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        text = os.read(fd, 32).decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(fd)

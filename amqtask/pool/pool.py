@@ -1,0 +1,333 @@
+"""A pool on the node's side: what waits here, which executor gets it, and what happens when one dies. Loop-confined.
+
+Deliveries come in by `offer`, wait in `buffer`, and go to executors: one each to idle ones first, then ahead of a free
+slot as far as the pool's tasks have lasted so little that nobody waits for it. What an executor holds untaken is taken
+back as soon as it is late.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from amqtask.clock import Clock
+from amqtask.consume.credit import CreditPolicy
+from amqtask.consume.delivery import Delivery
+from amqtask.execute.outcome import Outcome
+from amqtask.pool import link, process
+from amqtask.pool.handle import ExecutorHandle
+from amqtask.pool.plan import PoolPlan
+
+log = structlog.get_logger("amqtask.pool")
+
+LATE_S = 0.05  # an executor that holds untaken tasks and has not answered for so long gives them back
+STUCK_S = 10.0  # a process that has not taken anything for so long, though it was handed something, is replaced
+HOLD_S = 0.1  # a pool whose executors have all been silent for so long gives back what waits here
+_SMOOTHING = 0.1
+
+
+class Forks(Protocol):
+    """Where new executors come from."""
+
+    def ask(self, executor: ExecutorHandle, owner: Pool) -> None:
+        """Have a process made that serves `executor`; it reports itself by a hello packet, a failure by `lost`."""
+
+
+class Watches(Protocol):
+    """The part of the loop that a pool needs."""
+
+    def add_reader(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call back whenever `fd` can be read."""
+
+    def remove_reader(self, fd: int) -> None:
+        """Stop that."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> object:
+        """Call back once, later."""
+
+
+class Settles(Protocol):
+    """What the node does with the end of a delivery."""
+
+    def done(self, delivery: Delivery) -> None:
+        """It succeeded and has nothing to publish."""
+
+    def ended(self, delivery: Delivery, outcome: Outcome) -> None:
+        """It ended in any other way."""
+
+    def crashed(self, delivery: Delivery, how: str) -> bool:
+        """Its executor died under it. True: it was settled; False: run it again."""
+
+    def started(self, delivery: Delivery) -> None:
+        """It has started, and is to be acknowledged now: early."""
+
+
+class Pool:
+    """The executors that serve a set of queues, and what waits for them."""
+
+    def __init__(
+        self, plan: PoolPlan, *, loop: Watches, forks: Forks, settles: Settles, clock: Clock, backoff_max_s: float
+    ) -> None:
+        self.plan = plan
+        self.credit = CreditPolicy(slots=plan.concurrency, max_bytes=plan.max_buffer_bytes, fixed=plan.prefetch)
+        self.buffer: deque[Delivery] = deque()
+        self.executors: list[ExecutorHandle] = []
+        self.runtime_s: float | None = None
+        self.message_bytes = 0.0
+        self.last_progress = clock.monotonic()
+        self.ended = 0
+        self._loop = loop
+        self._forks = forks
+        self._settles = settles
+        self._clock = clock
+        self._backoff_max_s = backoff_max_s
+        self._failed_boots = 0
+        self._handover = 0
+        self._waiting_to_fork = 0
+        self._open = False
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Ask for all executors. They take work as each reports itself."""
+        self._open = True
+        for _ in range(self.plan.concurrency):
+            self._fork()
+
+    def stop(self) -> None:
+        """Let the executors end after what they have taken; none is replaced any more."""
+        self._open = False
+        for executor in self.executors:
+            executor.retire()
+
+    def kill(self) -> list[Delivery]:
+        """End every executor now. Returns what was running, for the caller to give back."""
+        self._open = False
+        cut: list[Delivery] = []
+        for executor in list(self.executors):
+            self._read(executor)
+            executor.take_back()
+            cut += executor.outstanding.values()
+            executor.outstanding.clear()
+            if executor.pid is not None:
+                process.kill(executor.pid)
+        return cut
+
+    @property
+    def ready(self) -> bool:
+        """Whether every executor of the plan is up."""
+        return sum(executor.ready for executor in self.executors) >= self.plan.concurrency
+
+    @property
+    def running(self) -> int:
+        """Deliveries that executors hold, taken or not."""
+        return sum(len(executor.outstanding) for executor in self.executors)
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    def offer(self, delivery: Delivery) -> None:
+        """A delivery arrived. It waits until `dispatch`, which the node calls once per turn of its loop."""
+        self.message_bytes += _SMOOTHING * (len(delivery.body) + len(delivery.properties) - self.message_bytes)
+        if not self.buffer and not self.running:
+            self.last_progress = self._clock.monotonic()  # what was idle is not stuck
+        self.buffer.append(delivery)
+
+    def dispatch(self) -> None:
+        """Hand over what waits: to idle executors first, then ahead of their free slot."""
+        buffer = self.buffer
+        if not buffer:
+            return
+        for executor in self.executors:
+            if executor.ready and not executor.outstanding and not executor.retiring:
+                if not self._give(executor):
+                    continue
+                if not buffer:
+                    return
+        window = self.credit.handover(self.runtime_s)
+        if window == 1:
+            return
+        for executor in self.executors:
+            if not executor.ready or executor.retiring:
+                continue
+            while len(executor.outstanding) < window:
+                if not self._give(executor):
+                    break
+                if not buffer:
+                    return
+
+    def _give(self, executor: ExecutorHandle) -> bool:
+        delivery = self.buffer[0]
+        self._handover = handover = (self._handover + 1) & 0xFFFFFFFF
+        if not executor.hand_over(handover, delivery.source.index, delivery):
+            return False
+        if len(executor.outstanding) == 1:
+            executor.last_answer = self._clock.monotonic()
+            executor.probed = False
+        self.buffer.popleft()
+        return True
+
+    def take_back(self) -> list[Delivery]:
+        """Everything that no executor has taken, oldest first; it leaves the pool."""
+        untaken: list[Delivery] = []
+        for executor in self.executors:
+            untaken += executor.take_back()
+        untaken += self.buffer
+        self.buffer.clear()
+        return untaken
+
+    def tick(self) -> None:
+        """Take back what waits behind a task that turns out long, or in a stopped process; every 50 ms or so."""
+        now = self._clock.monotonic()
+        for executor in self.executors:
+            if executor.stopped_at is not None:
+                if now - executor.stopped_at > STUCK_S and executor.pid is not None:
+                    log.error("executor.stuck", pool=self.plan.name, pid=executor.pid, stuck_s=STUCK_S)
+                    process.kill(executor.pid)
+                    executor.stopped_at = now
+                continue
+            silent_s = now - executor.last_answer
+            if not executor.outstanding or silent_s <= LATE_S:
+                continue
+            self._learn(silent_s)
+            if len(executor.outstanding) > 1 or not executor.probed:
+                executor.probed = True
+                self._relieve(executor, now)
+
+    def _relieve(self, executor: ExecutorHandle, now: float) -> None:
+        """Take back what it has not taken. If that is all of it, the process does not run: give it nothing more."""
+        handed = len(executor.outstanding)
+        untaken = executor.take_back()
+        self.buffer.extendleft(reversed(untaken))
+        if len(untaken) == handed:
+            executor.ready = False
+            executor.stopped_at = now
+            executor.probe()
+
+    def stalled(self, for_s: float) -> bool:
+        """Whether work waits, something could run it, and nothing has moved for `for_s` seconds."""
+        if not self.buffer or self._clock.monotonic() - self.last_progress <= for_s:
+            return False
+        return len(self.executors) < self.plan.concurrency or not all(one.outstanding for one in self.executors)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing of what waits here will start soon: every executor has been at one task for a while."""
+        now = self._clock.monotonic()
+        return bool(self.buffer) and all(
+            executor.outstanding and now - executor.last_answer > HOLD_S for executor in self.executors
+        )
+
+    @property
+    def idle_slots(self) -> int:
+        """Executors without a task."""
+        return sum(1 for executor in self.executors if not executor.outstanding and not executor.retiring)
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def _readable(self, executor: ExecutorHandle) -> None:
+        if self._read(executor):
+            self.last_progress = executor.last_answer = self._clock.monotonic()
+            executor.probed = False
+
+    def _read(self, executor: ExecutorHandle) -> int:
+        return executor.answers(self._on_done, self._on_outcome, self._on_hello, self._settles.started)
+
+    def _on_done(self, executor: ExecutorHandle, delivery: Delivery, runtime_us: int) -> None:
+        executor.done += 1
+        self.ended += 1
+        self._learn(runtime_us / 1e6)
+        self._settles.done(delivery)
+
+    def _on_outcome(self, executor: ExecutorHandle, delivery: Delivery, runtime_us: int, outcome: Outcome) -> None:
+        executor.done += 1
+        self.ended += 1
+        self._learn(runtime_us / 1e6)
+        self._settles.ended(delivery, outcome)
+
+    def _on_hello(self, executor: ExecutorHandle, version: int, pid: int) -> None:
+        if version != link.VERSION:
+            log.error("executor.refused", pool=self.plan.name, pid=pid, version=version, expected=link.VERSION)
+            process.kill(pid)
+            return
+        executor.pid = pid
+        executor.ready = True
+        executor.stopped_at = None
+        executor.last_answer = self.last_progress = self._clock.monotonic()
+        self._failed_boots = 0
+
+    def _learn(self, runtime_s: float) -> None:
+        # Up at once, down slowly: holding back a short task costs a round trip, holding on to one behind a long task
+        # costs the long task.
+        known = self.runtime_s
+        if known is None or runtime_s > 4 * known + LATE_S / 2:
+            self.runtime_s = runtime_s
+        else:
+            self.runtime_s = known + _SMOOTHING * (runtime_s - known)
+
+    # -- deaths ----------------------------------------------------------------------------------------------------
+
+    def forked(self, executor: ExecutorHandle, pid: int) -> None:
+        """The template made the process; it may be dead already, so its pid is kept from here on."""
+        executor.pid = pid
+
+    def reaped(self, pid: int, status: int) -> bool:
+        """A child ended. False when it was none of this pool's."""
+        for executor in self.executors:
+            if executor.pid == pid:
+                self._bury(executor, process.how_it_ended(status))
+                return True
+        return False
+
+    def lost(self, executor: ExecutorHandle, why: str) -> None:
+        """The process could not be made."""
+        self._bury(executor, why)
+
+    def _bury(self, executor: ExecutorHandle, how: str) -> None:
+        self._read(executor)
+        untaken = executor.take_back()
+        taken = list(executor.outstanding.values())
+        executor.outstanding.clear()
+        self._loop.remove_reader(executor.fileno())
+        self.executors.remove(executor)
+        executor.close()
+        if executor.pid is not None:
+            process.kill_session(executor.pid)
+        self.buffer.extendleft(reversed(untaken))
+        again = [delivery for delivery in reversed(taken) if not self._crashed(delivery, how)]
+        self.buffer.extendleft(again)
+        if not self._open:
+            return
+        if not executor.retiring:
+            log.warning(
+                "executor.died", pool=self.plan.name, pid=executor.pid, how=how, ran=executor.done, running=len(taken)
+            )
+        if taken or executor.done or executor.retiring:
+            self._fork()
+        else:
+            self._fork_later()
+
+    def _crashed(self, delivery: Delivery, how: str) -> bool:
+        self.last_progress = self._clock.monotonic()
+        return self._settles.crashed(delivery, how)
+
+    def _fork_later(self) -> None:
+        # It died without having run anything: most likely the next one will, too.
+        delay_s = min(self._backoff_max_s, 0.1 * 2**self._failed_boots)
+        self._failed_boots += 1
+        self._waiting_to_fork += 1
+        log.warning("executor.restart_delayed", pool=self.plan.name, delay_s=delay_s, failed=self._failed_boots)
+        self._loop.call_later(delay_s, self._fork_now)
+
+    def _fork_now(self) -> None:
+        self._waiting_to_fork -= 1
+        if self._open:
+            self._fork()
+
+    def _fork(self) -> None:
+        executor = ExecutorHandle(self._clock.monotonic())
+        self.executors.append(executor)
+        self._loop.add_reader(executor.fileno(), lambda: self._readable(executor))
+        self._forks.ask(executor, self)

@@ -1,0 +1,72 @@
+"""Acknowledgement batches, held to a model of what RabbitMQ does with each frame."""
+
+from __future__ import annotations
+
+import struct
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amqtask.consume.acks import AckBatch
+
+ACK, NACK = 80, 120
+
+
+class Broker:
+    """The broker's side of one channel: outstanding tags, and RabbitMQ's rule for a tag that is not among them."""
+
+    def __init__(self, tags: int) -> None:
+        self.outstanding = list(range(1, tags + 1))
+        self.acked: list[int] = []
+        self.returned: list[int] = []
+        self.frames = 0
+
+    def take(self, data: bytes) -> None:
+        while data:
+            _, _, size = struct.unpack_from(">BHI", data)
+            _, method, tag, bits = struct.unpack_from(">HHQB", data, 7)
+            data = data[7 + size + 1 :]
+            self.frames += 1
+            assert tag in self.outstanding, f"406: unknown delivery tag {tag}"
+            multiple = bits & 1
+            settled = [one for one in self.outstanding if one == tag or (multiple and one < tag)]
+            (self.acked if method == ACK else self.returned).extend(settled)
+            self.outstanding = [one for one in self.outstanding if one not in settled]
+
+
+def test_k11_what_is_settled_in_one_turn_takes_one_frame() -> None:
+    broker = Broker(100)
+    batch = AckBatch(1, broker.take)
+    for tag in range(100, 0, -1):
+        batch.ack(tag)
+    batch.flush()
+    assert sorted(broker.acked) == list(range(1, 101))
+    assert broker.frames == 1
+
+
+def test_k11_a_gap_is_never_acknowledged_over() -> None:
+    broker = Broker(5)
+    batch = AckBatch(1, broker.take)
+    for tag in (1, 2, 4, 5):
+        batch.ack(tag)
+    batch.flush()
+    assert broker.outstanding == [3]
+    assert sorted(broker.acked) == [1, 2, 4, 5]
+
+
+@given(st.lists(st.tuples(st.permutations(range(1, 30)), st.sets(st.integers(1, 29))), min_size=1, max_size=1), st.data())
+def test_k11_every_tag_is_settled_once_and_as_asked(plan: list[tuple[list[int], set[int]]], data: st.DataObject) -> None:
+    order, given_back = plan[0]
+    broker = Broker(29)
+    batch = AckBatch(1, broker.take)
+    for tag in order:
+        if tag in given_back:
+            batch.nack(tag)
+        else:
+            batch.ack(tag)
+        if data.draw(st.booleans()):
+            batch.flush()
+    batch.flush()
+    assert broker.outstanding == []
+    assert sorted(broker.acked) == sorted(set(range(1, 30)) - given_back)
+    assert sorted(broker.returned) == sorted(given_back)
