@@ -149,6 +149,8 @@ class Pool:
         window = self.credit.handover(self.runtime_s)
         if window == 1:
             return
+        # An equal share each: what one has too much of, another waits for.
+        window = min(window, -(-(len(buffer) + self.running) // len(self.executors)))
         for executor in self.executors:
             if not executor.ready or executor.retiring:
                 continue
