@@ -19,7 +19,7 @@ class Delivery:
     outlived its session, until the same execution is delivered again.
     """
 
-    __slots__ = ("body", "crashes", "generation", "properties", "redelivered", "route", "source", "stored", "tag")
+    __slots__ = ("body", "crashes", "generation", "handover", "properties", "redelivered", "route", "source", "stored", "tag")
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Delivery:
         self.properties = properties
         self.body = body
         self.crashes = 0
+        self.handover = 0  # the number of its last hand-over to an executor: they rise, so they give the order back
         self.stored: object = None
 
     @property

@@ -74,6 +74,7 @@ class ExecutorHandle:
                     link.close_all([fd])
         except BlockingIOError:
             return False
+        delivery.handover = handover
         self.outstanding[handover] = delivery
         return True
 

@@ -176,13 +176,14 @@ class Pool:
         untaken: list[Delivery] = []
         for executor in self.executors:
             untaken += executor.take_back()
-        untaken += self.buffer
+        untaken = [*_in_order(untaken), *self.buffer]
         self.buffer.clear()
         return untaken
 
     def tick(self) -> None:
         """Take back what waits behind a task that turns out long, or in a stopped process; every 50 ms or so."""
         now = self._clock.monotonic()
+        untaken: list[Delivery] = []
         for executor in self.executors:
             if executor.stopped_at is not None:
                 if now - executor.stopped_at > STUCK_S and executor.pid is not None:
@@ -196,17 +197,18 @@ class Pool:
             self._learn(silent_s)
             if len(executor.outstanding) > 1 or not executor.probed:
                 executor.probed = True
-                self._relieve(executor, now)
+                untaken += self._relieve(executor, now)
+        self.buffer.extendleft(reversed(_in_order(untaken)))
 
-    def _relieve(self, executor: ExecutorHandle, now: float) -> None:
+    def _relieve(self, executor: ExecutorHandle, now: float) -> list[Delivery]:
         """Take back what it has not taken. If that is all of it, the process does not run: give it nothing more."""
         handed = len(executor.outstanding)
         untaken = executor.take_back()
-        self.buffer.extendleft(reversed(untaken))
         if len(untaken) == handed:
             executor.ready = False
             executor.stopped_at = now
             executor.probe()
+        return untaken
 
     def stalled(self, for_s: float) -> bool:
         """Whether work waits, something could run it, and nothing has moved for `for_s` seconds."""
@@ -333,3 +335,8 @@ class Pool:
         self.executors.append(executor)
         self._loop.add_reader(executor.fileno(), lambda: self._readable(executor))
         self._forks.ask(executor, self)
+
+
+def _in_order(deliveries: list[Delivery]) -> list[Delivery]:
+    """As they were handed over, whoever had them."""
+    return sorted(deliveries, key=lambda delivery: delivery.handover)
