@@ -89,6 +89,8 @@ def main(argv: Sequence[str]) -> int:
     """Measure, print, write; 0 when every target is met, 1 when one is missed, 2 when nothing could be measured."""
     given = arguments(argv)
     chosen = options(given)
+    # In the background of a shell SIGINT arrives ignored, and Ctrl-C must stop what was started there too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A terminated run cleans up like an interrupted one: the sandbox is a context manager.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
