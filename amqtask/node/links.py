@@ -17,7 +17,7 @@ from amqtask.publish.entry import Entry, RetryPolicy
 from amqtask.publish.outbox import Outbox
 from amqtask.topology.declare import operations
 from amqtask.transport.connector import Connector
-from amqtask.transport.declarer import Declarer
+from amqtask.transport.declarer import Declared, Declarer
 from amqtask.transport.loop import Loop
 from amqtask.transport.session import Session
 from amqtask.transport.url import parse_urls
@@ -46,6 +46,7 @@ class Links:
         self._on_session = on_session
         self._on_down = on_down
         self._operations = operations(plan.topology)
+        self._declarer = Declarer(plan.topology_mode)
         addresses = parse_urls(plan.broker.url)
         self._consuming = Connector(
             loop,
@@ -53,7 +54,7 @@ class Links:
             settings=plan.broker,
             name=f"{plan.name} consumes",
             on_session=self._declare,
-            on_down=on_down,
+            on_down=self._lost,
             clock=clock,
         )
         self._publishing = Connector(
@@ -100,15 +101,15 @@ class Links:
         self._outbox.detach(error)
 
     def _declare(self, session: Session) -> None:
-        if self._plan.topology_mode == "off":
-            self._on_session(session)
-            return
+        self._declarer.run(session, self._operations, lambda declared: self._declared(session, declared))
 
-        def declared(problems: list[AmqtaskError]) -> None:
-            if self._consuming.session is not session:
-                return
-            for problem in problems:
-                log.error("topology.refused", error=str(problem))
-            self._on_session(session)
+    def _declared(self, session: Session, declared: Declared) -> None:
+        # What is missing or in conflict stops its own queue only: the consumer of that one reports itself, and the
+        # node is not ready until a person has mended it.
+        for operation, error in declared.failures:
+            log.error("topology.refused", what=str(operation), error=str(error))
+        self._on_session(session)
 
-        Declarer(session, verify=self._plan.topology_mode == "verify").run(self._operations, declared)
+    def _lost(self, error: BrokerError) -> None:
+        self._declarer.lost(error)
+        self._on_down(error)

@@ -166,7 +166,7 @@ class Template:
         self._boot_timeout_s = answer["booting"]["boot_timeout_s"]
         self._backoff_max_s = answer["booting"]["backoff_max_s"]
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> socket.socket:
         ours, theirs = link.pair()
         with theirs:
             self._process = subprocess.Popen(
@@ -178,6 +178,7 @@ class Template:
         self._booted = False
         self._started_at = self._clock.monotonic()
         link.send_document(ours, self._request)
+        return ours
 
     def _kill(self) -> None:
         if self._control is not None:
@@ -243,11 +244,10 @@ class Template:
     def _respawn(self) -> None:
         if self._closed or self._control is not None:
             return
-        self._spawn()
-        assert self._control is not None
+        control = self._spawn()
         assert self._loop is not None
-        self._control.setblocking(False)
-        self._loop.add_reader(self._control.fileno(), self._readable)
+        control.setblocking(False)
+        self._loop.add_reader(control.fileno(), self._readable)
 
     def _check(self) -> None:
         """Once a second: a template that hangs is killed, and with it comes a new one."""

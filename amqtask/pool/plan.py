@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from amqtask.topology.model import Topology
 from amqtask.topology.values import Binding, Exchange, Queue
@@ -54,7 +54,7 @@ class NodePlan:
     name: str
     broker: BrokerPlan
     publish: PublishPlan
-    topology_mode: str
+    topology_mode: Literal["manage", "verify", "off"]
     topology: Topology
     pools: tuple[PoolPlan, ...]
     tasks: tuple[str, ...]
