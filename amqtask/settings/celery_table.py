@@ -54,14 +54,14 @@ SPECIAL: Mapping[str, str] = {
     "broker_host": "broker.url",
     "broker_password": "broker.url",
     "broker_port": "broker.url",
-    "broker_transport_options": "broker.url",
+    "broker_transport_options": "(each option by itself)",
     "broker_user": "broker.url",
     "broker_vhost": "broker.url",
     "task_default_exchange": "tasks.default_exchange",
-    "task_default_exchange_type": "exchanges",
+    "task_default_exchange_type": "exchanges.NAME.type",
     "task_publish_retry_policy": "publish.retry_policy",
-    "task_queue_max_priority": "queues",
-    "task_queues": "queues",
+    "task_queue_max_priority": "queues.NAME.max_priority",
+    "task_queues": "queues and exchanges",
     "task_routes": "routes",
 }
 
@@ -134,7 +134,7 @@ NEVER: Mapping[str, str] = {
     "worker_agent": "the parts of a node are not replaceable",
     "worker_consumer": "the parts of a node are not replaceable",
     "worker_enable_soft_shutdown_on_idle": "an idle node has nothing to wait for; worker.drain_s is for running tasks",
-    "worker_eta_task_limit": "tasks with an eta wait in the broker, not in a worker",
+    "worker_eta_task_limit": "no task waits in a worker for its eta",
     "worker_force_execv": "executors are forked by a template process that runs no task and no thread, so the "
     "deadlocks that it was meant against cannot happen",
     "worker_log_color": "log.format = 'console' colours for a terminal by itself",
@@ -143,7 +143,6 @@ NEVER: Mapping[str, str] = {
     "worker_lost_wait": "why a process died is known at once",
     "worker_pool_putlocks": "an executor is handed a task only when it can take it",
     "worker_proc_alive_timeout": "an executor reports when it is ready; worker.boot_timeout_s bounds the app's import",
-    "worker_state_db": "what has to survive a restart is kept in the broker",
     "worker_task_log_datefmt": "log lines are events with a time in ISO 8601; see log.format",
     "worker_task_log_format": "log lines are events, not formatted records; see log.format",
     "worker_timer": "the parts of a node are not replaceable",
@@ -196,6 +195,7 @@ _LATER: Mapping[str, str] = {
     "options of tasks are not set from outside": "task_annotations",
     "workflows are not run": "task_allow_error_cb_on_chord_header",
     "finished tasks are not remembered": "worker_deduplicate_successful_tasks",
+    "tasks are not revoked": "worker_state_db",
     "what tasks print is not turned into log lines": "worker_redirect_stdouts worker_redirect_stdouts_level",
     "tasks are not run in place of being sent": "task_always_eager task_eager_propagates task_store_eager_result",
     "delayed tasks are not set up": "broker_native_delayed_delivery_queue_type",
@@ -206,10 +206,10 @@ LATER: Mapping[str, str] = {name: what for what, names in _LATER.items() for nam
 
 # Names that circulate as Celery settings and are none: Celery takes them and does nothing (seen with 5.7).
 INVENTED: Mapping[str, str] = {
-    "task_max_retries": "how often a task is retried is an option of the task",
-    "task_default_retry_delay": "when a task is retried is an option of the task",
-    "task_retry_backoff": "when a task is retried is an option of the task",
-    "task_autoretry_for": "when a task is retried is an option of the task",
+    "task_max_retries": "this version has no retries yet; they come as options of tasks",
+    "task_default_retry_delay": "this version has no retries yet; they come as options of tasks",
+    "task_retry_backoff": "this version has no retries yet; they come as options of tasks",
+    "task_autoretry_for": "this version has no retries yet; they come as options of tasks",
     "worker_queues": "a node's queues are pools.NAME.queues, or worker.queues for one pool",
     "worker_loglevel": "set log.level",
     "worker_logfile": "set log.file",

@@ -31,12 +31,15 @@ def load(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, object] | None = None,
     python: object | Mapping[str, object] | None = None,
+    complete: bool = True,
 ) -> Settings:
     """Read and check the settings.
 
     `config_file` is what `--config` names; without it `AMQTASK_CONFIG` and then the usual places are looked at.
     `environ` stands in for the process's environment. `overrides` are the command line's, by dotted key; None in it
-    means not given. `python` is a `Conf`, a mapping, a module, an object, or the import path of one.
+    means not given. `python` is a `Conf`, a mapping, a module, an object, or the import path of one. `complete` False
+    says that the app's Python is yet to be read, so that names are not checked against each other: a pool may serve a
+    queue that the app declares.
 
     Raises SettingsError, whose `problems` has everything that is wrong.
     """
@@ -52,7 +55,7 @@ def load(
     topology_layer = _topology_layer(named, file_layer, path)
     weaker = [*layers, file_layer, topology_layer]
     plain, secret = environment.read(variables, _names(merge(weaker)))
-    return _settings([*weaker, plain, secret, stronger])
+    return _settings([*weaker, plain, secret, stronger], complete=complete)
 
 
 def _python_layers(python: object) -> list[Layer]:
@@ -97,12 +100,12 @@ def _topology_layer(named: Merged, file_layer: Layer, main: FilePath | None) -> 
     return layer
 
 
-def _settings(layers: Sequence[Layer]) -> Settings:
+def _settings(layers: Sequence[Layer], *, complete: bool) -> Settings:
     merged = merge(layers)
     problems = [problem for layer in layers for problem in layer.problems]
     settings, wrong = validated(merged)
     problems += wrong
-    if settings is not None:
+    if settings is not None and complete:
         problems += checks.check(settings, lambda path: origin_of(path, merged.origins))
     if problems:
         raise SettingsError(_report(problems), problems=problems)

@@ -172,11 +172,11 @@ class WorkerSettings(Section):
     """The node that runs tasks."""
 
     name: Text = "amqtask@%h"
-    """Its name: `%h` is the host with its domain, `%n` the host alone, `%d` the domain alone."""
+    """Its name: `%h` is the host with its domain, `%n` the host, `%d` the domain. `NAME` alone is `NAME@%h`."""
     queues: OptionalNames = None
-    """Queues of one anonymous pool, as `-Q` says. Unset: the pools, or else the default queue."""
+    """Queues of the one pool that `-Q` asks for. Unset: the pools, or else one pool for every queue."""
     concurrency: OptionalPositive = None
-    """Concurrency of that pool, as `-c` says. Unset: the number of CPUs that the process may use."""
+    """Concurrency of a node with one pool, as `-c` says. Unset: the pool's own, or else the number of CPUs."""
     drain_s: Seconds = 30.0
     """Seconds that running tasks get to finish after SIGTERM; then they go back to their queue."""
     max_crashes: Positive = 3
