@@ -24,7 +24,7 @@ class Architecture:
     """
 
     def __init__(self, sources: Mapping[str, str], layers: Sequence[Sequence[str]]) -> None:
-        self._trees = {name: ast.parse(source) for name, source in sources.items()}
+        self._trees = {name: ast.parse(source, name) for name, source in sources.items()}
         self._parents = {name.rpartition(".")[0] for name in sources}
         self._root = min(sources, key=len)
         self._floor = {name: number for number, layer in enumerate(layers) for name in layer}
