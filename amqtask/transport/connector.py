@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import structlog
 from tenacity import RetryCallState
@@ -18,17 +17,15 @@ from tenacity.wait import wait_random_exponential
 from amqtask.clock import SYSTEM, Clock
 from amqtask.errors import BrokerError
 from amqtask.transport.loop import Loop, Timer
-from amqtask.transport.session import Session
+from amqtask.transport.session import BrokerOptions, Session
 from amqtask.transport.url import BrokerAddress
-
-if TYPE_CHECKING:
-    from amqtask.settings import BrokerSettings
 
 log = structlog.get_logger("amqtask.transport")
 
 FIRST_PAUSE_S = 0.1  # grows by doubling, with full jitter
 LEAST_PAUSE_S = 0.02
 HURRY_PAUSE_S = 0.25  # between attempts that somebody waits for
+HURRY_REFUSED_S = 1.0  # the same after a refused login: a broker logs each of them
 STEADY_S = 5.0  # a session that lasted this long ends the growth of pauses; a shorter one may be part of a loop
 
 
@@ -42,7 +39,7 @@ class Connector:
         loop: Loop,
         addresses: Sequence[BrokerAddress],
         *,
-        settings: BrokerSettings,
+        settings: BrokerOptions,
         name: str,
         on_session: Callable[[Session], None],
         on_down: Callable[[BrokerError], None],
@@ -95,9 +92,11 @@ class Connector:
         """Somebody waits: make the next attempt soon, whatever the pause that is under way."""
         if self._timer is None or self._stopped:
             return
-        at = max(self._clock.monotonic(), self.last_error_at + HURRY_PAUSE_S)
+        pause_s = HURRY_PAUSE_S if self.last_error is None or self.last_error.retryable else HURRY_REFUSED_S
+        now = self._clock.monotonic()
+        at = max(now, self.last_error_at + pause_s)
         if at < self._timer_at:
-            self._pause(at - self._clock.monotonic())
+            self._pause(at - now)
 
     def abandon(self) -> None:
         """In a forked child: forget the connection, unheard by the broker."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pika
 from pika.channel import Channel as PikaChannel
@@ -23,13 +23,26 @@ from amqtask.transport.loop import Loop, Timer
 from amqtask.transport.translate import channel_error, connection_error
 from amqtask.transport.url import BrokerAddress
 
-if TYPE_CHECKING:
-    from amqtask.settings import BrokerSettings
-
 CLOSE_TIMEOUT_S = 2.0  # a broker that does not answer connection.close in this time is left without its answer
 SILENCE_GRACE_S = 5.0  # on top of one heartbeat: the broker sends something every half of it
 
 _DISCARD = NullSink()
+
+
+class BrokerOptions(Protocol):
+    """What of the settings is needed here; settings.BrokerSettings is one. Seconds."""
+
+    @property
+    def heartbeat_s(self) -> int:
+        """Heartbeat interval to ask for; 0 takes the broker's."""
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """How long one attempt to connect may take."""
+
+    @property
+    def reconnect_max_s(self) -> float:
+        """Longest pause between attempts."""
 
 
 class Channel:
@@ -105,7 +118,7 @@ class Session:
         loop: Loop,
         address: BrokerAddress,
         *,
-        settings: BrokerSettings,
+        settings: BrokerOptions,
         name: str,
         on_open: Callable[[Session], None],
         on_lost: Callable[[BrokerError], None],
@@ -223,6 +236,7 @@ class Session:
         given = properties.get("version", "")
         self.server_version = given.decode() if isinstance(given, bytes) else str(given)
         self.frame_max = int(connection.params.frame_max or 0)
+        self.heartbeat_s = int(connection.params.heartbeat or 0)
         self._cancel_timer()
         self.silence_s()
         if self.heartbeat_s:
@@ -299,7 +313,7 @@ def _parameters(address: BrokerAddress, *, heartbeat_s: int, timeout_s: float, n
         port=address.port,
         virtual_host=address.virtual_host,
         credentials=pika.PlainCredentials(address.user, address.password),
-        heartbeat=heartbeat_s,
+        heartbeat=heartbeat_s or None,  # None: what the broker proposes
         connection_attempts=1,
         socket_timeout=timeout_s,
         stack_timeout=timeout_s,

@@ -34,7 +34,7 @@ def connection_error(error: BaseException | None, where: str) -> BrokerError:
     if isinstance(cause, px.AMQPHeartbeatTimeout):
         return ConnectionLost(f"{where}: nothing heard from the broker; missed heartbeats")
     if isinstance(cause, px.IncompatibleProtocolError):
-        return ConnectionLost(f"{where}: does not answer as an AMQP 0-9-1 broker")
+        return ConnectionLost(f"{where}: closed before its greeting: no AMQP 0-9-1 broker, or one that is starting")
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ConnectionLost(f"{where}: TLS certificate refused: {cause.verify_message}")
     if isinstance(cause, ssl.SSLError):
