@@ -66,7 +66,7 @@ class Links:
             on_down=self._cannot_publish,
             clock=clock,
         )
-        self._outbox = Outbox(loop, self._publishing, settings=plan.publish, clock=clock)
+        self._outbox = Outbox(loop, self._publishing, clock=clock)
 
     def start(self) -> None:
         """Connect both, and keep them connected."""
