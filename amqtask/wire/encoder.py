@@ -90,8 +90,11 @@ def _text_field(name: bytes, value: str | None) -> bytes:
     return b"%bS%b%b" % (name, _pack_length(len(raw)), raw)
 
 
-def _check_headers(headers: Mapping[str, object]) -> None:
+def check_headers(headers: Mapping[str, object]) -> None:
+    """Raise TaskError when a sender's own header has a name of the format's, or no text for a name."""
     for name in headers:
+        if not isinstance(name, str):
+            raise TaskError(f"header names are texts, not {name!r:.80}")
         if name in PROTOCOL_HEADERS or name.startswith(OWN_PREFIX):
             raise TaskError(f"the header {name!r} belongs to the message format; use the option that sets it")
 
@@ -126,7 +129,7 @@ class TaskEncoder:
         self.task = task
         self._compression = serializers.compression_of(compression) if compression else None
         own = dict(headers or {})
-        _check_headers(own)
+        check_headers(own)
         self._headers: dict[str, object] = {
             "lang": "py",
             "task": task,
@@ -174,8 +177,8 @@ class TaskEncoder:
         if fields is not None and not _PER_MESSAGE.isdisjoint(fields):
             raise TaskError(f"{', '.join(sorted(_PER_MESSAGE & fields.keys()))}: no fields to replace")
         task_id = task_id or new_id()
-        if kwargs is None:
-            kwargs = {}
+        if type(kwargs) is not dict:
+            kwargs = dict(kwargs or {})  # JSON and reprs are of plain dicts
         body = serializers.to_json((args, kwargs))
         size = len(body)
         body = body[:-1] + b"," + (_EMBED_JSON if embed is None else _embed_json(embed)) + b"]"
