@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.contenders import Contender
+from benchmarks.contenders import CELERY, OURS, Contender
 from benchmarks.errors import BenchError
 from benchmarks.frames import Template
 from benchmarks.raw import CHANNEL, FILL_WINDOW, RawClient
@@ -57,6 +57,11 @@ class Worker:
         """The process that was started: the node, for us."""
         return self.process.pid
 
+    def check(self) -> None:
+        """BenchError when it has ended."""
+        if (status := self.process.poll()) is not None:
+            raise BenchError(f"the worker ended by itself, status {status}")
+
     def last_words(self) -> str:
         """The end of what it printed."""
         return self.output.read_text(errors="replace")[-1500:]
@@ -72,6 +77,7 @@ class Bench:
         self.say = say
         self.folder = sandbox.folder("bench")
         self._numbers = itertools.count(1)
+        self._reference: Template | None = None
 
     def queue(self, what: str) -> str:
         """A queue name that nobody has used yet."""
@@ -100,7 +106,7 @@ class Bench:
         except subprocess.TimeoutExpired:
             raise BenchError(f"{' '.join(command)} did not end in {SENDER_S:.0f} s") from None
         if done.returncode:
-            raise BenchError(f"{' '.join(command)} ended {done.returncode}: {done.stderr[-1500:]}")
+            raise BenchError(f"{' '.join(command)} ended {done.returncode}: {done.stderr[-600:].strip()}")
         answer: dict[str, float | str] = json.loads(done.stdout.splitlines()[-1])
         return answer
 
@@ -110,6 +116,17 @@ class Bench:
         with self.raw() as client:
             properties, body = client.take(queue)
         return Template(properties, body, identity)
+
+    def reference(self) -> Template:
+        """The message that the ceilings send and consume: ours, or Celery's when ours cannot be had."""
+        if self._reference is None:
+            queue = self.queue("reference")
+            try:
+                self._reference = self.capture(OURS, queue)
+            except BenchError:
+                self._reference = self.capture(CELERY, queue)
+            self.delete(queue)
+        return self._reference
 
     def fill(self, queue: str, template: Template, count: int) -> None:
         """Put `count` copies of a message into a queue, each under an id of its own, all confirmed."""
@@ -146,11 +163,13 @@ class Bench:
         finally:
             self.sandbox.terminate(process, timeout_s=15)
 
-    def wait_consumers(self, queue: str, count: int = 1) -> None:
-        """Wait until that many consumers are on a queue."""
+    def wait_consumers(self, queue: str, *workers: Worker) -> None:
+        """Wait until a queue has a consumer of each of these workers, which have one slot or one channel a queue."""
         end = time.monotonic() + READY_S
         with self.raw() as client:
-            while client.consumers(queue) < count:
+            while client.consumers(queue) < len(workers):
+                for worker in workers:
+                    worker.check()
                 if time.monotonic() > end:
                     raise BenchError(f"no consumer came to queue {queue!r} in {READY_S:.0f} s")
                 time.sleep(0.02)
@@ -170,11 +189,12 @@ class ReadySocket:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def wait(self, *, timeout_s: float = READY_S) -> None:
+    def wait(self, worker: Worker, *, timeout_s: float = READY_S) -> None:
         """Return when READY=1 has come."""
         end = time.monotonic() + timeout_s
-        while (left := end - time.monotonic()) > 0:
-            self._socket.settimeout(left)
+        self._socket.settimeout(0.5)
+        while time.monotonic() < end:
+            worker.check()
             with contextlib.suppress(TimeoutError):
                 if b"READY=1" in self._socket.recv(65536).split(b"\n"):
                     return

@@ -8,6 +8,7 @@ for. So a small Erlang process in the private broker reads the queue's own two c
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -98,14 +99,18 @@ class Watch:
         """All that was seen so far."""
         return parse(self._path.read_text()) if self._path.exists() else []
 
-    def wait_drained(self, count: int, *, timeout_s: float) -> float:
-        """Wait until all `count` messages are acknowledged; seconds from the first delivery to then."""
+    def wait_drained(self, count: int, *, timeout_s: float, check: Callable[[], None] = lambda: None) -> float:
+        """Wait until all `count` messages are acknowledged; seconds from the first delivery to then.
+
+        `check` is called meanwhile and raises when there is nobody left to wait for.
+        """
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             if self._looks_empty():
                 took = drained_in(self.samples(), count)
                 if took is not None:
                     return took
+            check()
             time.sleep(0.25)
         last = self.samples()[-1]
         raise BenchError(

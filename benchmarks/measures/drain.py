@@ -24,7 +24,7 @@ def drained_by(bench: Bench, contender: Contender, count: int) -> float:
     bench.fill(queue, template, count)
     watch = Watch(bench.rabbit, queue, bench.path("watch"))
     with bench.worker(contender, queue, EXECUTORS) as worker:
-        took = watch.wait_drained(count, timeout_s=60 + count / SLOWEST)
+        took = watch.wait_drained(count, timeout_s=60 + count / SLOWEST, check=worker.check)
         ran = total(worker.tally)
     bench.delete(queue)
     if ran < count:
@@ -34,9 +34,10 @@ def drained_by(bench: Bench, contender: Contender, count: int) -> float:
 
 def drained_raw(bench: Bench, count: int, *, prefetch: int) -> float:
     """The same by a bare socket: it consumes, scans frames and acks in batches."""
-    sender = OURS if OURS.present else CELERY
     queue = bench.queue("raw")
-    bench.fill(queue, bench.capture(sender, queue), count)
+    with bench.raw() as client:
+        client.declare(queue)
+    bench.fill(queue, bench.reference(), count)
     watch = Watch(bench.rabbit, queue, bench.path("watch"))
     with bench.raw() as client:
         client.consume(queue, count, prefetch=prefetch)

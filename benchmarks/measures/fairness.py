@@ -32,7 +32,7 @@ def spread_out(bench: Bench, contender: Contender) -> float:
         for number in (1, 2):
             argv = [*contender.worker(queue, 1), "-n", f"fair{number}@%h"]
             nodes.append(stack.enter_context(bench.worker(contender, queue, 1, argv=argv)))
-        bench.wait_consumers(queue, 2)
+        bench.wait_consumers(queue, *nodes)
         time.sleep(1)
         begun = time.time()
         naps = [str(LONG_S), *[str(SHORT_S)] * SHORT]

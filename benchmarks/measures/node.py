@@ -38,6 +38,7 @@ def rest(bench: Bench, contender: Contender) -> dict[str, float]:
         while total(worker.tally) < TASKS:
             if time.monotonic() > end:
                 raise BenchError(f"{TASKS} tasks did not run in a minute")
+            worker.check()
             time.sleep(0.2)
         time.sleep(SETTLE_S)
         members = procfs.tree(worker.pid)

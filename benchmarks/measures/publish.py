@@ -28,10 +28,9 @@ def sent_by(bench: Bench, contender: Contender, count: int) -> float:
 
 def sent_raw(bench: Bench, count: int, *, window: int) -> float:
     """The same by a bare socket: the frames are ready before the clock starts."""
-    sender = OURS if OURS.present else CELERY
-    queue = bench.queue("raw")
-    template = bench.capture(sender, queue)
+    queue, template = bench.queue("raw"), bench.reference()
     with bench.raw() as client:
+        client.declare(queue)
         frames = list(template.copies(count, channel=CHANNEL, routing_key=queue, frame_max=client.frame_max))
         took = client.publish(frames, window=window)
         found = client.depth(queue)

@@ -28,8 +28,8 @@ def ready_in(bench: Bench, queues: Sequence[str], file: Path) -> float:
     argv = [amqtask, "--config", str(file), "worker", "-A", f"benchmarks.{OURS.module}"]
     with ReadySocket(bench.path("notify")) as notify:
         begun = time.perf_counter()
-        with bench.worker(OURS, queues[0], EXECUTORS, argv=argv, **notify.environ):
-            notify.wait()
+        with bench.worker(OURS, queues[0], EXECUTORS, argv=argv, **notify.environ) as worker:
+            notify.wait(worker)
             took = time.perf_counter() - begun
             with bench.raw() as client:
                 silent = [queue for queue in queues if not client.consumers(queue)]
@@ -41,8 +41,8 @@ def ready_in(bench: Bench, queues: Sequence[str], file: Path) -> float:
 def celery_ready_in(bench: Bench, queues: Sequence[str]) -> float:
     """Seconds until Celery consumes from the last of the queues; it says nothing, so the broker is asked."""
     begun = time.perf_counter()
-    with bench.worker(CELERY, ",".join(queues), EXECUTORS):
-        bench.wait_consumers(queues[-1])
+    with bench.worker(CELERY, ",".join(queues), EXECUTORS) as worker:
+        bench.wait_consumers(queues[-1], worker)
         return time.perf_counter() - begun
 
 
