@@ -93,6 +93,11 @@ class Rules:
         return (rule.target for rule in self._rules if isinstance(rule, _Static))
 
 
+def is_exact(task: str) -> bool:
+    """Whether a rule's `task` is a plain name: no regular expression, no wildcard."""
+    return not task.startswith(REGEX_PREFIX) and not _WILDCARDS & set(task)
+
+
 def matcher_of(task: str, *, where: str) -> Callable[[str], object]:
     """What tells whether a rule for `task` fits a name: the name itself, a glob, or `re:` and a regular expression.
 
@@ -103,9 +108,7 @@ def matcher_of(task: str, *, where: str) -> Callable[[str], object]:
             return re.compile(task.removeprefix(REGEX_PREFIX)).match
         except re.error as error:
             raise SettingsError(f"{task!r} is not a regular expression: {error}", where=where) from error
-    if _WILDCARDS & set(task):
-        return re.compile(fnmatch.translate(task)).match
-    return task.__eq__
+    return task.__eq__ if is_exact(task) else re.compile(fnmatch.translate(task)).match
 
 
 def target_of(answer: object, *, where: str) -> Target:
