@@ -42,13 +42,20 @@ def die_with_parent(parent: int, *, wait_s: float = 5.0) -> None:
         os._exit(0)
 
 
-def default_signals() -> None:
-    """Undo what the parent did to signals: handlers, wake-up descriptor, mask."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGQUIT):
+def leave_stopping_to_the_node() -> None:
+    """Do nothing on the signals that stop a node; the rest as by default.
+
+    They reach this process too when they are sent to a whole terminal, process group or control group. A handler that
+    does nothing, rather than SIG_IGN: what a task starts by exec would inherit that, and could not be terminated.
+    """
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _nothing)
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """The node stops us."""
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

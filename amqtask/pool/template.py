@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import socket
 import sys
 import threading
@@ -105,14 +104,14 @@ class Template:
     def _become_executor(self, end: socket.socket) -> None:
         os.setsid()
         self._control.close()
-        process.default_signals()
+        process.leave_stopping_to_the_node()
         process.die_with_parent(self._node_pid)
         executor.main(end, self._loaded.runner())
 
 
 def main(argv: list[str]) -> int:
     """Entry of the process; `argv[1]` is the descriptor of the socket to the node."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the node's to answer
+    process.leave_stopping_to_the_node()
     control = socket.socket(fileno=int(argv[1]))
     node_pid = os.getppid()
     process.die_with_parent(node_pid)
