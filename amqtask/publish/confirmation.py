@@ -15,12 +15,11 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-import structlog
-
 from amqtask.clock import SYSTEM
 from amqtask.errors import AmqtaskError, Fate, PublishUncertain
+from amqtask.transport.log import EventLog
 
-log = structlog.get_logger("amqtask.publish")
+log = EventLog("amqtask.publish")
 
 # The outbox ends every message by its deadline. A wait that lasts this much longer has lost its I/O thread.
 OVERDUE_S = 1.0

@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
-import structlog
-
 from amqtask.clock import SYSTEM, Clock
 from amqtask.errors import AmqtaskError, BrokerError, ChannelClosed, ConnectionLost
 from amqtask.publish import verdict
 from amqtask.publish.entry import Entry
 from amqtask.publish.lane import Lane
+from amqtask.transport.log import EventLog
 from amqtask.transport.loop import Loop, Timer
 from amqtask.transport.session import Channel, Session
 
-log = structlog.get_logger("amqtask.publish")
+log = EventLog("amqtask.publish")
 
 # How old a refused login may be to answer a new message at once, without another attempt.
 REFUSAL_FRESH_S = 1.0

@@ -12,8 +12,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import structlog
-
 from amqtask.clock import SYSTEM, Clock
 from amqtask.errors import BrokerError, ConnectionLost
 from amqtask.publish import verdict
@@ -21,6 +19,7 @@ from amqtask.publish.entry import Entry
 from amqtask.publish.outbox import Outbox
 from amqtask.transport.connector import Connector
 from amqtask.transport.declarer import Declared, Declarer
+from amqtask.transport.log import EventLog
 from amqtask.transport.loop import Loop
 from amqtask.transport.session import CLOSE_TIMEOUT_S, Session
 from amqtask.transport.url import parse_urls
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from amqtask.settings import Settings
     from amqtask.topology.declare import Operation
 
-log = structlog.get_logger("amqtask.publish")
+log = EventLog("amqtask.publish")
 
 JOIN_GRACE_S = 1.0  # on top of the close timeout, for the thread to end
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-import structlog
 from tenacity import RetryCallState
 from tenacity.wait import wait_random_exponential
 
 from amqtask.clock import SYSTEM, Clock
 from amqtask.errors import BrokerError
+from amqtask.transport.log import EventLog
 from amqtask.transport.loop import Loop, Timer
 from amqtask.transport.session import BrokerOptions, Session
 from amqtask.transport.url import BrokerAddress
 
-log = structlog.get_logger("amqtask.transport")
+log = EventLog("amqtask.transport")
 
 FIRST_PAUSE_S = 0.1  # grows by doubling, with full jitter
 LEAST_PAUSE_S = 0.02

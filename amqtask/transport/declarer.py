@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import structlog
 from pika import frame, spec
 from pika.amqp_object import Method
 
@@ -27,9 +26,10 @@ from amqtask.errors import (
     TopologyUnsupported,
 )
 from amqtask.topology.declare import Bind, DeclareExchange, DeclareQueue, Operation
+from amqtask.transport.log import EventLog
 from amqtask.transport.session import Channel, Session
 
-log = structlog.get_logger("amqtask.transport")
+log = EventLog("amqtask.transport")
 
 Mode = Literal["manage", "verify", "off"]
 

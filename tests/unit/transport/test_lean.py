@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import struct
 from dataclasses import dataclass, field
 
@@ -155,7 +157,7 @@ def streams(draw: st.DrawFn) -> bytes:
 @settings(max_examples=400, deadline=None)
 def test_b26_same_messages_as_pika_wherever_the_stream_is_cut(stream: bytes, cuts: list[int]) -> None:
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    pieces = [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
     expected = by_pika(stream)
     log, used, frames, pending = by_us(pieces)
     assert log == expected
@@ -177,11 +179,13 @@ def test_byte_by_byte(stream: bytes) -> None:
     assert used == len(stream)
 
 
-def deliver(number: int = 1, *, body: bytes = b"body", raw_properties: bytes = b"\x00\x00") -> bytes:
-    method = frame.Method(number, spec.Basic.Deliver("ctag", 7, False, "", "q")).marshal()
+DELIVER = frame.Method(1, spec.Basic.Deliver("ctag", 7, False, "", "q")).marshal()
+
+
+def deliver(*, body: bytes = b"body", raw_properties: bytes = b"\x00\x00") -> bytes:
     payload = struct.pack(">HHQ", 60, 0, len(body)) + raw_properties
-    header = struct.pack(">BHI", 2, number, len(payload)) + payload + b"\xce"
-    return method + header + (frame.Body(number, body).marshal() if body else b"")
+    header = struct.pack(">BHI", 2, 1, len(payload)) + payload + b"\xce"
+    return DELIVER + header + (frame.Body(1, body).marshal() if body else b"")
 
 
 def test_b26_what_pika_cannot_decode_is_passed_on_as_bytes() -> None:
@@ -189,11 +193,12 @@ def test_b26_what_pika_cannot_decode_is_passed_on_as_bytes() -> None:
     table = b"\x01tT" + year_60000
     raw = struct.pack(">H", 1 << 13) + struct.pack(">I", len(table)) + table
     with pytest.raises((ValueError, OverflowError, OSError)):
-        frame.decode_frame(
-            deliver(raw_properties=raw)[len(frame.Method(1, spec.Basic.Deliver("ctag", 7, False, "", "q")).marshal()) :]
-        )
+        frame.decode_frame(deliver(raw_properties=raw)[len(DELIVER) :])
     log, *_ = by_us([deliver(raw_properties=raw)])
     assert log == [("deliver", 1, b"ctag", 7, False, b"\x00\x01q", raw, b"body")]
+
+
+LONG_TEXT = struct.pack(">BHI", 1, 1, 20) + struct.pack(">I", 0x003C003C) + b"\xff" * 16 + b"\xce"
 
 
 @pytest.mark.parametrize(
@@ -202,9 +207,10 @@ def test_b26_what_pika_cannot_decode_is_passed_on_as_bytes() -> None:
         ("end byte", deliver()[:-1] + b"\x00"),
         ("end byte of the method", deliver().replace(b"\xce", b"\xcd", 1)),
         ("body without message", frame.Body(1, b"x").marshal()),
-        ("header without message", deliver()[len(frame.Method(1, spec.Basic.Deliver("ctag", 7, False, "", "q")).marshal()) :]),
+        ("header without message", deliver()[len(DELIVER) :]),
         ("short method", struct.pack(">BHI", 1, 1, 4) + struct.pack(">I", 0x003C003C) + b"\xce"),
-        ("long text", struct.pack(">BHI", 1, 1, 20) + struct.pack(">I", 0x003C003C) + b"\xff" * 16 + b"\xce"),
+        ("long text", LONG_TEXT + deliver()[len(DELIVER) :]),
+        ("long text, split", LONG_TEXT + frame.Heartbeat().marshal() + deliver()[len(DELIVER) :]),
         ("size over the limit", struct.pack(">BHI", 1, 1, 1 << 30)),
     ],
 )  # fmt: skip
@@ -214,7 +220,6 @@ def test_a_broken_stream_is_one_typed_error(name: str, data: bytes) -> None:
     scanner.frame_limit = 131072
     with pytest.raises(BrokenStream):
         scanner.feed(data + b"\x00" * 16)
-        scanner.feed(deliver())  # "long text" shows when its message is whole
 
 
 @given(st.binary(max_size=200), st.integers(0, 60), st.integers(0, 255))
@@ -224,10 +229,10 @@ def test_b26_garbage_raises_nothing_but_broken_stream(noise: bytes, at: int, byt
     data[at % len(data)] = byte
     scanner = ContentScanner(lambda raw: True)
     scanner.sinks[1] = NullSink()
-    try:
-        scanner.feed(bytes(data))
-    except BrokenStream as error:
-        assert str(error)
+    used = 0
+    with contextlib.suppress(BrokenStream):
+        used = scanner.feed(bytes(data))[0]
+    assert 0 <= used <= len(data)
 
 
 def test_a_channel_may_lose_its_sink_in_the_middle() -> None:
