@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import procfs
 from benchmarks.contenders import CELERY, OURS, Contender
 from benchmarks.errors import BenchError
 from benchmarks.frames import Template
@@ -135,6 +136,16 @@ class Bench:
             client.publish(copies, window=FILL_WINDOW)
             if (found := client.depth(queue)) != count:
                 raise BenchError(f"queue {queue!r} holds {found} of {count} messages after it was filled")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until the broker has nothing left to do for what came before, ten seconds at most."""
+        broker = [self.rabbit.pid or 0]
+        for _ in range(50):
+            used = procfs.cpu_s(broker)
+            time.sleep(0.2)
+            if procfs.cpu_s(broker) - used <= 0.02:
+                return
 
     def delete(self, *queues: str) -> None:
         """Delete queues and what dead-letter queues our naming gives them."""

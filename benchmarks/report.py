@@ -59,6 +59,7 @@ class Row:
     figures: Figures
     targets: Sequence[Target] = ()
     notes: Sequence[str] = field(default=())
+    settings: Mapping[str, str] = field(default_factory=dict)  # that ours ran with, where it matters
 
     @property
     def met(self) -> bool:
@@ -84,6 +85,7 @@ class Row:
                 for target in self.targets
             ],
             "notes": list(self.notes),
+            "settings": dict(self.settings),
         }
 
 
@@ -122,13 +124,28 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
     return [who for who in seen if who not in last] + last
 
 
+def settings_lines(rows: Sequence[Row]) -> list[str]:
+    """Every setting once where all rows that name settings ran with the same value, else with each row's value."""
+    told = [row for row in rows if row.settings]
+    lines = []
+    for key in dict.fromkeys(key for row in told for key in row.settings):
+        values = [row.settings.get(key, "(none)") for row in told]
+        if len(set(values)) == 1:
+            lines.append(f"{key} = {values[0]}")
+        else:
+            lines.extend(f"{key} = {value}   # {row.name}" for row, value in zip(told, values, strict=True))
+    return lines
+
+
 def text(rows: Sequence[Row]) -> str:
     """The table for a terminal."""
     table = cells(rows, columns_of(rows))
     widths = [max(len(line[at]) for line in table) for at in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
     notes = [f"{row.name}: {note}" for row in rows for note in row.notes]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *notes])
+    settings = settings_lines(rows)
+    heading = ["", "amqtask's settings:"] if settings else []
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *notes, *heading, *settings]).rstrip()
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -137,7 +154,9 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(line) + " |" for line in table]
     rule = "|" + "|".join(["---"] * len(table[0])) + "|"
     notes = [f"- {row.name}: {note}" for row in rows for note in row.notes]
-    return "\n".join([lines[0], rule, *lines[1:], "", *notes]).rstrip() + "\n"
+    settings = settings_lines(rows)
+    block = ["", "amqtask ran with these settings:", "", "```", *settings, "```"] if settings else []
+    return "\n".join([lines[0], rule, *lines[1:], "", *notes, *block]).rstrip() + "\n"
 
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"

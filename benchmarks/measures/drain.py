@@ -7,6 +7,7 @@ from functools import partial
 
 from benchmarks.bench import Bench, in_turns
 from benchmarks.contenders import CEILING, CELERY, OURS, PEERS, Contender
+from benchmarks.effective import settings_for
 from benchmarks.errors import BenchError
 from benchmarks.raw import PREFETCHES
 from benchmarks.record import total
@@ -66,7 +67,8 @@ def drain(bench: Bench) -> Sequence[Row]:
         Target("Celery", paired(ours, figures.get(CELERY.name, [])), 8),
         Target("of the ceiling", paired(ours, figures[CEILING]), 0.5),
     ]
-    return [Row(f"drain, {EXECUTORS} executors, backlog {count:,}", "tasks/s", figures, targets)]
+    name = f"drain, {EXECUTORS} executors, backlog {count:,}"
+    return [Row(name, "tasks/s", figures, targets, settings=settings_for(bench, EXECUTORS))]
 
 
 def backlog(bench: Bench) -> Sequence[Row]:
@@ -76,7 +78,7 @@ def backlog(bench: Bench) -> Sequence[Row]:
     for count in (small, large):
         if OURS.present:
             takers[f"{OURS.name} at {count:,}"] = partial(drained_by, bench, OURS, count)
-        takers[f"{CEILING} at {count:,}"] = partial(drained_raw, bench, count, prefetch=PREFETCHES[-1])
+        takers[f"{CEILING} at {count:,}"] = partial(drained_raw, bench, count, prefetch=PREFETCHES[0])
     figures = in_turns(bench, "backlog", takers)
 
     def share(count: int) -> list[float | None]:

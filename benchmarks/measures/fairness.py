@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench, Worker, in_turns
 from benchmarks.contenders import CELERY, OURS, Contender
+from benchmarks.effective import settings_for
 from benchmarks.report import Row, Target
 
 SHORT, SHORT_S, LONG_S = 9, 1.0, 60.0
@@ -55,4 +56,5 @@ def fairness(bench: Bench) -> Sequence[Row]:
     target = Target("", figures.get(OURS.name, []), 12, at_least=False, unit=" s")
     name = f"{SHORT} tasks of {SHORT_S:.0f} s and one of {LONG_S:.0f} s on 2 nodes of 1 slot"
     note = f"{GIVE_UP_S:.0f} s means that a short task was still waiting then"
-    return [Row(name, "s until all short ones are done", figures, [target], [note])]
+    settings = settings_for(bench, 1, "-n", "fair1@%h")
+    return [Row(name, "s until all short ones are done", figures, [target], [note], settings)]

@@ -21,6 +21,7 @@ def latency(bench: Bench) -> Sequence[Row]:
         beside.append(None)
         queue = bench.queue("latency")
         template = bench.capture(OURS, queue)
+        bench.settle()
         modules = f"{OURS.module},pika_app"
         answer = bench.send(OURS, queue, "latency", modules, sends, BENCH_TEMPLATE=wire_copy(template))
         bench.delete(queue)
@@ -30,6 +31,7 @@ def latency(bench: Bench) -> Sequence[Row]:
     def peer(contender: Contender) -> float:
         queue = bench.queue("latency")
         bench.capture(contender, queue)
+        bench.settle()
         answer = bench.send(contender, queue, "latency", contender.module, sends)
         bench.delete(queue)
         return float(answer[contender.module]) * 1e6

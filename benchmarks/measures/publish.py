@@ -17,6 +17,7 @@ def sent_by(bench: Bench, contender: Contender, count: int) -> float:
     """Messages a second of a contender's sending program, the time taken inside it around the bulk send alone."""
     queue = bench.queue("publish")
     bench.capture(contender, queue)
+    bench.settle()
     took = float(bench.send(contender, queue, "bulk", contender.module, str(count))["seconds"])
     with bench.raw() as client:
         found = client.depth(queue)
@@ -31,6 +32,7 @@ def sent_raw(bench: Bench, count: int, *, window: int) -> float:
     queue, template = bench.queue("raw"), bench.reference()
     with bench.raw() as client:
         client.declare(queue)
+        bench.settle()
         frames = list(template.copies(count, channel=CHANNEL, routing_key=queue, frame_max=client.frame_max))
         took = client.publish(frames, window=window)
         found = client.depth(queue)

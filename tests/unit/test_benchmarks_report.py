@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import procfs, record, report, watch
+from benchmarks import effective, procfs, record, report, watch
 
 
 def test_ratios_are_paired_run_by_run() -> None:
@@ -97,3 +97,18 @@ def test_a_process_is_found_with_its_children_and_its_time() -> None:
     assert os.getpid() in procfs.children(os.getppid())
     assert procfs.tree(os.getpid())[0] == os.getpid()
     assert procfs.cpu_s([os.getpid()]) > 0
+
+
+def test_settings_are_told_once_where_equal_and_by_row_where_not() -> None:
+    shown = {"tasks.ack": "late", "worker.concurrency": None, "worker.queues": None}
+    drain = effective.overlaid(shown, ["amqtask", "worker", "-Q", "q", "-c", "2"])
+    naps = effective.overlaid(shown, ["amqtask", "worker", "-Q", "q", "-c", "1"])
+    rows = [report.Row("drain", "", {}, settings=drain), report.Row("naps", "", {}, settings=naps)]
+    assert report.settings_lines([*rows, report.Row("other", "", {})]) == [
+        'tasks.ack = "late"',
+        "worker.concurrency = 2 (option -c)   # drain",
+        "worker.concurrency = 1 (option -c)   # naps",
+        "worker.queues = q (option -Q)",
+    ]
+    assert "worker.queues = q (option -Q)" in report.text(rows)
+    assert "```\ntasks.ack" in report.markdown(rows)
