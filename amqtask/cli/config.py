@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from amqtask.errors import SettingProblem
     from amqtask.settings import Settings
 
+WIDEST = 72  # characters of a value in a table; `--json` has all of it
+
 
 @click.group()
 def config() -> None:
@@ -98,16 +100,19 @@ def reference(*, toml: bool) -> int:
 
 
 def _settings(ctx: click.Context, app: str | None, config_file: str | None) -> Settings:
-    """The settings of the app that `-A` or the configuration names; without an app, those of files and environment."""
-    from amqtask.settings import load
-
+    """The settings of the app that `-A` names; without it those of files and environment, and no user code is run."""
     app, config_file = chosen(ctx, app, config_file)
-    named = app or load(config_file=config_file, complete=False).app
-    if named is None:
-        return load(config_file=config_file)
+    if app is None:
+        from amqtask.settings import load
+
+        settings = load(config_file=config_file)
+        if settings.app is not None:
+            note = f"what {settings.app!r} sets in Python is not in here; -A {settings.app} looks at that, too"
+            return settings.located(settings.origins, (*settings.notes, note))
+        return settings
     from amqtask.app import find_app
 
-    return find_app(named, config_file=config_file).settings
+    return find_app(app, config_file=config_file).settings
 
 
 def _faults(
@@ -137,4 +142,5 @@ def _within(key: str, wanted: str) -> bool:
 def _cell(value: object) -> str:
     from amqtask.settings.reference import toml_value
 
-    return "(unset)" if value is None else toml_value(value)
+    text = "(unset)" if value is None else toml_value(value)
+    return text if len(text) <= WIDEST else text[: WIDEST - 3] + "..."

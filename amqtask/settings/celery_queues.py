@@ -139,11 +139,11 @@ def _from_object(result: Declared, item: object) -> dict[str, object]:
     exchange = _exchange(result, getattr(item, "exchange", None))
     key = str(getattr(item, "routing_key", "") or "")
     binding_arguments = dict(getattr(item, "binding_arguments", None) or {})
+    # kombu keeps them in a set; and where there are some, it forgets the queue's exchange.
     bindings = [_binding(result, bound) for bound in getattr(item, "bindings", None) or ()]
+    bindings.sort(key=repr)
     if exchange and binding_arguments:
         bindings.insert(0, {"exchange": exchange, "routing_key": key, "arguments": binding_arguments})
-    elif exchange and bindings:
-        bindings.insert(0, {"exchange": exchange, "routing_key": key})
     elif exchange:
         queue["exchange"] = exchange
         queue["routing_key"] = key

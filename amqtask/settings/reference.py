@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from amqtask.settings.celery_table import HOLDS, LATER, MAPPED, NEVER, SPECIAL
 from amqtask.settings.environ import variable_of
 from amqtask.settings.models import ExchangeBinding, QueueBinding, RouteSettings, Settings
-from amqtask.settings.schema import Kind, Model, Path, place_of_field
+from amqtask.settings.schema import Kind, Model, Path, dotted, place_of_field
 
 _LISTED: Mapping[str, Model] = {  # the tables that stand in lists: (table's heading: model)
     "exchanges.NAME.bindings": ExchangeBinding,
@@ -136,7 +136,7 @@ def toml_value(value: object) -> str:
         case list() | tuple():
             return f"[{', '.join(toml_value(part) for part in value)}]"
         case dict():
-            inner = ", ".join(f"{json.dumps(str(key))} = {toml_value(part)}" for key, part in value.items())
+            inner = ", ".join(f"{dotted((str(key),))} = {toml_value(part)}" for key, part in value.items())
             return f"{{ {inner} }}" if inner else "{}"
         case BaseModel():
             return toml_value(value.model_dump(exclude_unset=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -29,7 +30,7 @@ def validated(merged: Merged) -> tuple[Settings | None, list[SettingProblem]]:
         return Settings.model_validate(merged.values), []
     except ValidationError as error:
         details = error.errors()
-    problems = [_problem(detail, merged) for detail in details]
+    problems = _joined([_problem(detail, merged) for detail in details])
     for detail in details:
         _leave_out(merged.values, _path_of(detail["loc"]))
     try:
@@ -38,10 +39,31 @@ def validated(merged: Merged) -> tuple[Settings | None, list[SettingProblem]]:
         return None, problems
 
 
+def _joined(problems: Iterable[SettingProblem]) -> list[SettingProblem]:
+    """One problem a key: a value that fits no branch of a union is told what each would take."""
+    found: dict[tuple[str, str], SettingProblem] = {}
+    for one in problems:
+        first = found.get((one.where, one.key))
+        if first is not None:
+            text = one.text if one.text == first.text else f"{first.text}, or {one.text}"
+            one = replace(one, text=text, nearest=first.nearest or one.nearest)
+        found[one.where, one.key] = one
+    return list(found.values())
+
+
 def _path_of(loc: tuple[int | str, ...]) -> Path:
-    """Pydantic's location as a key: without the marks that it adds for the kinds of a rule and for a name."""
+    """Pydantic's location as a key: without the marks that it adds for a name and for the branches of a union."""
     marks = ("table", "callable") if loc and loc[0] == "routes" else ()
-    return tuple(str(part) for part in loc if part not in marks and part != "[key]")
+    path: Path = ()
+    in_list = False
+    for part in loc:
+        if part == "[key]" or part in marks:
+            continue
+        in_list = in_list or isinstance(part, int)
+        if place_of(path).kind is Kind.LEAF and not in_list:
+            break  # a branch of a union: only lists have something below a value
+        path = (*path, str(part))
+    return path
 
 
 def _problem(detail: ErrorDetails, merged: Merged) -> SettingProblem:

@@ -1,0 +1,1 @@
+"""Settings: models, sources, Celery's names, checks, reference."""
