@@ -258,10 +258,9 @@ class Node:
         if self.state in (State.STARTING, State.RUNNING):
             self._note_ready()
             for pool in self._pools:
-                if pool.running or pool.buffer:
-                    pool.tick()
-                    if pool.full and pool.plan.name not in self._held:
-                        self._hold(pool)
+                pool.tick()
+                if pool.full and pool.plan.name not in self._held:
+                    self._hold(pool)
             for consumer in self._consumers:
                 slots = self._pool_of[consumer.index].plan.concurrency
                 consumer.adjust(lambda now, wanted, slots=slots: worth_changing(now, wanted, slots=slots))  # type: ignore[misc]

@@ -9,36 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.scenes import Q, alive, send, wait_ids, wait_runs, wait_until
 from tests.support.checker import assert_clean, ids_of, read_runs, tally
 from tests.support.messages import Outgoing, nested, properties, task_message, year_60000
 from tests.support.raw import Raw
 from tests.support.worker import StartWorker
-
-Q = "work"
-
-
-def send(raw: Raw, name: str, *args: object, count: int = 1, queue: str = Q, **options: object) -> list[str]:
-    """Publish tasks by hand; gives their ids, all of them accepted by the broker."""
-    messages = [task_message(name, args, queue=queue, **options) for _ in range(count)]  # type: ignore[arg-type]
-    raw.publish_many(messages)
-    return [str(properties_id(message)) for message in messages]
-
-
-def properties_id(message: Outgoing) -> object:
-    from tests.support.messages import read_properties
-
-    return read_properties(message.properties)["correlation_id"]
-
-
-def wait_runs(folder: Path, count: int, *, ended: bool = True, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        runs = read_runs(folder)
-        if sum(1 for run in runs if not (ended and run.cut)) >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{len(read_runs(folder))} runs after {timeout_s} s, {count} wanted")
-
 
 def test_s01_tasks_run_and_the_queue_is_empty_afterwards(
     start_worker: StartWorker, raw: Raw, record_folder: Path
@@ -139,10 +114,7 @@ def test_k11_every_way_to_leave_is_accounted_for(
     wait_runs(record_folder, 1)
     (letter,) = raw.drain(f"{Q}.dlq")
     assert letter.headers["amqtask-reason"] == ("worker_lost" if how == "os._exit" else "failed")
-    deadline = time.monotonic() + 10
-    while good not in {run.task_id for run in read_runs(record_folder)} and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert good in {run.task_id for run in read_runs(record_folder)}
+    wait_ids(record_folder, [good])
 
 
 def test_k22_sigterm_gives_back_what_has_not_started_and_finishes_what_has(
@@ -193,22 +165,11 @@ def test_k11_a_killed_node_takes_its_processes_along_and_loses_nothing(
     wait_runs(record_folder, 2, ended=False)
     left_behind = [*first.executors(), first.template()]
     first.kill()
-    deadline = time.monotonic() + 2
-    while any(alive(pid) for pid in left_behind) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(alive(pid) for pid in left_behind)
+    wait_until(lambda: not any(map(alive, left_behind)), "its processes did not end", timeout_s=2)
     start_worker("-Q", Q, "-c", "2")
     wait_runs(record_folder, 8)
     raw.wait_count(Q, 0)
     assert_clean(tally(record_folder, accepted=ids), max_extra_runs=2, max_runs_of_one=2)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_big_bodies_arrive_whole(start_worker: StartWorker, raw: Raw, record_folder: Path) -> None:
@@ -227,8 +188,6 @@ def test_k11_early_acknowledgement_never_runs_a_task_twice(
     raw.wait_count(Q, 0)
     os.kill(worker.executors()[0], signal.SIGKILL)
     (good,) = send(raw, "rec.noop")
-    deadline = time.monotonic() + 10
-    while good not in {run.task_id for run in read_runs(record_folder)} and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_ids(record_folder, [good])
     assert len(read_runs(record_folder)) == 2
     assert "task.lost" in worker.log()
