@@ -17,6 +17,10 @@ ATTRIBUTES = ("app", "celery")  # where in a module an app usually is
 SUBMODULES = ("celery", "app")  # where in a package
 
 
+class AppImportFailed(SettingsError):
+    """The app's own code raised while it was imported; the cause is what it raised."""
+
+
 def find_app(
     spec: str | None,
     *,
@@ -29,7 +33,7 @@ def find_app(
     Without one, the variables AMQTASK_APP and CELERY_APP name it, else the setting `app`; if none does but
     `tasks.imports` lists modules, it is an app of those. The working directory is put on the import path first.
     `config_file` and `overrides` (dotted keys) go into the app's settings. Raises SettingsError saying what was tried,
-    or what went wrong while the app was imported.
+    and AppImportFailed, which is one, when the app's own code raised.
     """
     environment = os.environ if environ is None else environ
     _add_working_directory()
@@ -150,8 +154,8 @@ class _Search:
         except Exception as error:
             raise self._failed(name, error) from error
 
-    def _failed(self, name: str, error: Exception) -> SettingsError:
-        return SettingsError(f"importing {name!r} failed: {cause(error)}", where=self._where)
+    def _failed(self, name: str, error: Exception) -> AppImportFailed:
+        return AppImportFailed(f"importing {name!r} failed: {cause(error)}", where=self._where)
 
 
 def cause(error: BaseException) -> str:

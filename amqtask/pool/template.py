@@ -56,13 +56,16 @@ class Template:
         return True
 
     def _refuse(self, error: BaseException) -> None:
+        from amqtask.app.find import AppImportFailed
         from amqtask.errors import AmqtaskError
 
+        # Of the user's own code only its traceback says enough.
+        ours = isinstance(error, AmqtaskError) and not isinstance(error, AppImportFailed)
         link.send_document(
             self._control,
             {
                 "error": str(error) if isinstance(error, AmqtaskError) else f"{type(error).__name__}: {error}",
-                "ours": isinstance(error, AmqtaskError),
+                "ours": ours,
                 "traceback": "".join(traceback.format_exception(error))[-32_000:],
             },
         )
