@@ -152,18 +152,22 @@ def stop(ctx: click.Context, words: tuple[str, ...]) -> int:
 def show(ctx: click.Context, words: tuple[str, ...]) -> int:
     """Show which nodes run, and the command that `start` would run for each."""
     from amqtask.node.multi.start import amqtask_command
-    from amqtask.node.multi.stop import running
+    from amqtask.node.multi.stop import may_look, running
 
     nodes, own = _planned(ctx, words)
     commands = [[*_command(ctx, amqtask_command()), "worker", *node.arguments] for node in nodes]
     pids = [running(node) for node in nodes]
+    states = [
+        "running" if pid else "down" if may_look(node) else "not permitted"
+        for node, pid in zip(nodes, pids, strict=True)
+    ]
     if "json" in own:
-        rows = zip(nodes, pids, commands, strict=True)
+        rows = zip(nodes, states, pids, commands, strict=True)
         print_json(
             {
                 "nodes": [
-                    {**_paths(node), "state": "running" if pid else "down", "pid": pid, "command": command}
-                    for node, pid, command in rows
+                    {**_paths(node), "state": state, "pid": pid, "command": command}
+                    for node, state, pid, command in rows
                 ]
             }
         )
@@ -171,8 +175,8 @@ def show(ctx: click.Context, words: tuple[str, ...]) -> int:
     print_table(
         ("NODE", "STATE", "PID", "PIDFILE", "LOGFILE"),
         [
-            (node.name, "running" if pid else "down", pid or "-", _pidfile_cell(node, pid), node.logfile)
-            for node, pid in zip(nodes, pids, strict=True)
+            (node.name, state, pid or "-", _pidfile_cell(node, state), node.logfile)
+            for node, state, pid in zip(nodes, states, pids, strict=True)
         ],
     )
     click.echo()
@@ -225,7 +229,7 @@ def _options(own: Sequence[tuple[str, str, str]]) -> list[Option]:
 
 
 # What users of Celery's multi write; the worker's own command need not know them.
-OLD_SPELLINGS: Mapping[str, tuple[str, ...]] = {"loglevel": ("-L",), "pidfile": ("-p",)}
+OLD_SPELLINGS: Mapping[str, tuple[str, ...]] = {"pidfile": ("-p",)}
 
 
 def _planned(ctx: click.Context, words: Sequence[str]) -> tuple[tuple[PlannedNode, ...], Mapping[str, str | None]]:
@@ -381,9 +385,9 @@ def _tell_why(results: Sequence[Started]) -> None:
             click.echo(f"\n{result.node.name} is not ready yet and was left running.", err=True)
 
 
-def _pidfile_cell(node: PlannedNode, pid: int | None) -> str:
+def _pidfile_cell(node: PlannedNode, state: str) -> str:
     # A file that nobody holds is what a killed process left behind; the next start takes it over.
-    return f"{node.pidfile}{' (stale)' if pid is None and node.pidfile.exists() else ''}"
+    return f"{node.pidfile}{' (stale)' if state == 'down' and node.pidfile.exists() else ''}"
 
 
 class Progress:
@@ -401,8 +405,8 @@ class Progress:
             return
         what = ", ".join(f"{name} ({status})" if status else name for name, status in busy.items())
         text = f"{self._doing} {len(done)}/{self._total} after {SYSTEM.monotonic() - self._began:.0f} s: {what}"
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
-        sys.stderr.write(f"\r\x1b[K{text[: max(20, width - 1)]}")
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0: the terminal does not know
+        sys.stderr.write(f"\r\x1b[K{text[: width - 1]}")
         sys.stderr.flush()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import click
 from amqtask.cli.support import chosen, common
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
+KINDS = ("prefork",)  # as amqtask.pool.boot has them, which takes long to import
 
 
 @click.command()
@@ -18,8 +19,10 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option("-Q", "--queues", metavar="A,B", help="Consume these queues only.")
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Tasks that run at a time.")
 @click.option("-n", "--hostname", metavar="NAME", help="The node's name: w1@%h (%h host, %n host name, %d domain).")
-@click.option("-l", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), help="Least serious events to log.")
-@click.option("-P", "--pool", "kind", metavar="KIND", help="How tasks run: prefork.")
+@click.option(
+    "-l", "-L", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), help="Least serious events to log."
+)
+@click.option("-P", "--pool", "kind", type=click.Choice(KINDS), help="How tasks run.")
 @click.option("-f", "--logfile", metavar="FILE", help="Log to this file.")
 @click.option("--log-format", type=click.Choice(("auto", "console", "json")), help="How log lines look.")
 @click.option("--pidfile", metavar="FILE", help="Write the process id to this file, locked while the node runs.")

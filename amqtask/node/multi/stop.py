@@ -25,7 +25,7 @@ class Stopped:
     """What became of one stop.
 
     `state`: `stopped`; `died` (it ended and left its pid file: killed, say); `stopping` (asked; it still runs);
-    `not running`; `not permitted` (it belongs to another user).
+    `not running`; `not permitted` (it, or its pid file, belongs to another user).
     """
 
     node: PlannedNode
@@ -37,6 +37,17 @@ class Stopped:
 def running(node: PlannedNode) -> int | None:
     """The pid of the process that is this node, None when it does not run."""
     return holder(str(node.pidfile))
+
+
+def may_look(node: PlannedNode) -> bool:
+    """Whether this user may read the node's pid file, if there is one; where not, `running` knows nothing."""
+    try:
+        node.pidfile.open("rb").close()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class Stopper:
@@ -58,7 +69,7 @@ class Stopper:
             for node in nodes:
                 found = _pidfd_of(node)
                 if found is None:
-                    done[str(node.name)] = Stopped(node, "not running", None)
+                    done[str(node.name)] = Stopped(node, "not running" if may_look(node) else "not permitted", None)
                     continue
                 pid, pidfd = found
                 stack.callback(os.close, pidfd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import socket
@@ -14,10 +15,12 @@ import pytest
 from amqtask.cli.main import cli
 from amqtask.cli.multi import Progress, _start_code, _stop_code
 from amqtask.cli.support import run
+from amqtask.clock import SYSTEM
 from amqtask.node.multi.names import NodeName
 from amqtask.node.multi.plan import PathUnusable, PlannedNode, make_folders
 from amqtask.node.multi.start import Started, tail
-from amqtask.node.multi.stop import Stopped
+from amqtask.node.multi.stop import Stopped, Stopper
+from amqtask.node.pidfile import PidFile
 
 HOST = socket.gethostname()
 
@@ -88,6 +91,7 @@ def test_s54_names(capsys: pytest.CaptureFixture[str]) -> None:
         ("w1 w2 -c:2 zero", "-c:2 zero: 'zero' is not a valid integer"),
         ("w1 w2 -c:2 0", "-c:2 0: 0 is not in the range"),
         ("w1 w2 -L:2 loud", "-L:2 loud: 'loud' is not one of"),
+        ("w1 w2 -P:2 magic", "-P:2 magic: 'magic' is not 'prefork'"),
         ("w1 w2 -Q:2 amq.x", "-Q:2 amq.x: .*keeps names that begin with"),
         ("w1 w2 -Q:2 ' '", "-Q:2 .*names no queue"),
         ("w1 w2 --config:2 /nowhere/x.toml", "--config:2: there is no file '/nowhere/x.toml'"),
@@ -111,6 +115,13 @@ def test_c22_nothing_starts_when_anything_is_wrong(
     assert err.count("\n") == 1
     assert re.search(complaint, err), err
     assert not (tmp_path / "amqtask").exists()
+
+
+def test_c22_the_command_line_knows_the_kinds_of_pools() -> None:
+    from amqtask.cli.worker import KINDS
+    from amqtask.pool import boot
+
+    assert boot.KINDS == KINDS
 
 
 def test_s54_help_shows_the_workers_options(capsys: pytest.CaptureFixture[str]) -> None:
@@ -163,6 +174,24 @@ def test_s54_the_tail_of_a_log(tmp_path: Path) -> None:
     assert tail(path, 4).splitlines() == [f"line {number}" for number in range(25, 40)]
     assert tail(path, path.stat().st_size) == ""
     assert tail(tmp_path / "none", 0) == ""
+
+
+def test_k20_a_node_of_somebody_else_is_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    mine = node(tmp_path)
+    make_folders([mine])
+    pidfile = PidFile(str(mine.pidfile))
+    pidfile.take()
+    stopper = Stopper(clock=SYSTEM, watch=lambda *_: None)
+    monkeypatch.setattr("signal.pidfd_send_signal", refuse)
+    assert stopper.stop([mine], wait_s=5) == [Stopped(mine, "not permitted", os.getpid())]
+    pidfile.release()
+    assert stopper.stop([mine], wait_s=5) == [Stopped(mine, "not running", None)]
+    mine.pidfile.touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    assert stopper.stop([mine], wait_s=5) == [Stopped(mine, "not permitted", None)]
 
 
 # -- exit codes --------------------------------------------------------------------------------------------------------
