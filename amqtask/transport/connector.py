@@ -1,8 +1,8 @@
 """Keeps one session up over several addresses, for ever, with jittered pauses. Loop-confined.
 
 Each session is a new one; nothing of the last is used again. The addresses are tried in turn from a random one, so that
-a fleet does not fall onto one node of a cluster. Pauses grow with each failed round up to `reconnect_max_s`; `hurry()`
-shortens the one that is under way, for callers that cannot wait.
+a fleet does not fall onto one node of a cluster. Pauses grow with each failed round and the length of the outage, up to
+`reconnect_max_s`; `hurry()` shortens the one that is under way, for callers that cannot wait.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ log = EventLog("amqtask.transport")
 
 FIRST_PAUSE_S = 0.1  # grows by doubling, with full jitter
 LEAST_PAUSE_S = 0.02
+SHORT_PAUSE_S = 2.5  # or a tenth of the outage, if that is longer: a restarted broker has its clients back in seconds
 HURRY_PAUSE_S = 0.25  # between attempts that somebody waits for
 HURRY_REFUSED_S = 1.0  # the same after a refused login: a broker logs each of them
-STEADY_S = 5.0  # a session that lasted this long ends the growth of pauses; a shorter one may be part of a loop
+STEADY_S = 5.0  # a session that lasted this long starts pauses anew
+UNSTEADY_FAILURES = 4  # a shorter one may be part of a loop, so it pauses as if this often failed: up to 1.6 s
 
 
 class Connector:
@@ -57,12 +59,12 @@ class Connector:
         self._on_down = on_down
         self._clock = clock
         self._next = (rng or random.Random()).randrange(len(self._addresses))
-        self._wait = wait_random_exponential(multiplier=FIRST_PAUSE_S, max=settings.reconnect_max_s, min=LEAST_PAUSE_S)
+        self._longest_pause_s = settings.reconnect_max_s
         self._attempt: Session | None = None  # the one that is not open yet
         self._timer: Timer | None = None
         self._timer_at = 0.0
         self._failures = 0
-        self._opened_at = 0.0
+        self._up_at = clock.monotonic()  # when a session was opened or lost last
         self._generation = 0
         self._stopped = True
 
@@ -124,7 +126,7 @@ class Connector:
     def _opened(self, session: Session) -> None:
         self.session, self._attempt = session, None
         self.last_error = None
-        self._opened_at = self._clock.monotonic()
+        self._up_at = self._clock.monotonic()
         log.info("connection.opened", name=self._name, broker=str(session.address), version=session.server_version)
         self._on_session(session)
 
@@ -132,8 +134,9 @@ class Connector:
         was_open = self.session is not None
         self.session = self._attempt = None
         now = self._clock.monotonic()
-        if was_open and now - self._opened_at >= STEADY_S:
-            self._failures = 0
+        if was_open:
+            self._failures = 0 if now - self._up_at >= STEADY_S else min(self._failures, UNSTEADY_FAILURES)
+            self._up_at = now
         self._failures += 1
         self._next = (self._next + 1) % len(self._addresses)
         self.last_error, self.last_error_at = error, now
@@ -143,12 +146,15 @@ class Connector:
         self._on_down(error)
 
     def _pause_s(self) -> float:
-        round_of_all, position = divmod(self._failures - 1, len(self._addresses))
+        rounds, position = divmod(self._failures - 1, len(self._addresses))
         if position:
             return LEAST_PAUSE_S  # the other addresses are tried before anybody waits
+        outage_s = self._clock.monotonic() - self._up_at
+        longest_s = min(self._longest_pause_s, max(SHORT_PAUSE_S, outage_s / 10))
+        wait = wait_random_exponential(multiplier=FIRST_PAUSE_S, max=longest_s, min=LEAST_PAUSE_S)
         state = RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # the strategies read the number alone
-        state.attempt_number = round_of_all + 1
-        return float(self._wait(state))
+        state.attempt_number = rounds + 1
+        return float(wait(state))
 
     def _pause(self, seconds: float) -> None:
         self._cancel_timer()
