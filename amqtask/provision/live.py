@@ -48,13 +48,15 @@ def live(client: Management, vhost: str) -> Live:
 
     Raises BrokerError when there is no such virtual host, and what Management raises.
     """
-    described = client.get("vhosts", vhost)
+    version = client.version()
+    # The list, as one entry of it is shown to administrators only.
+    described = next((row for row in _rows(client.get("vhosts")) if row.get("name") == vhost), None)
     if described is None:
-        raise BrokerError(f"there is no virtual host {vhost!r} at this broker")
+        raise BrokerError(f"there is no virtual host {vhost!r} at this broker, or none that this user may see")
     queues = _rows(client.get("queues", vhost, query=_QUEUE_COLUMNS))
     return Live(
         vhost=vhost,
-        version=client.version(),
+        version=version,
         exchanges={
             exchange.name: exchange
             for exchange in map(exchange_from, _rows(client.get("exchanges", vhost)))
@@ -130,8 +132,8 @@ def _policies(client: Management, vhost: str) -> dict[str, Policy]:
     return {policy.name: policy for policy in map(policy_from, _rows(rows))}
 
 
-def _default_queue_type(described: object) -> str:
-    kind = described.get("default_queue_type") if isinstance(described, dict) else None
+def _default_queue_type(described: Mapping[str, object]) -> str:
+    kind = described.get("default_queue_type")
     return kind if kind in ("quorum", "stream") else "classic"
 
 
