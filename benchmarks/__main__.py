@@ -20,7 +20,7 @@ from benchmarks.measures import ALL
 from tests.support.rabbit import LATEST_OF_THIS_MACHINE, BrokerFailed, Rabbits, Roots
 from tests.support.sandbox import Sandbox
 
-QUICK = Options(runs=1, messages=8000, small_backlog=4000, large_backlog=40_000, idle_s=5, sends=200, quick=True)
+QUICK = Options(runs=1, messages=8000, small_backlog=4000, large_backlog=20_000, idle_s=4, sends=200, quick=True)
 
 # The management plugin's statistics are off: they would be part of every figure, and nobody here reads them.
 BROKER_CONF = ("management_agent.disable_metrics_collector = true",)
@@ -32,7 +32,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=list(ALL), help="measure this alone (may be given again)")
     parser.add_argument("--runs", type=int, help="runs of each; their median counts (5; 1 with --quick)")
     parser.add_argument("--messages", type=int, help="messages of a run (40000; 8000 with --quick)")
-    parser.add_argument("--large-backlog", type=int, help="messages of the long backlog (500000; 40000 with --quick)")
+    parser.add_argument("--large-backlog", type=int, help="messages of the long backlog (500000; 20000 with --quick)")
     parser.add_argument("--quick", action="store_true", help="a look in about two minutes; no figures to quote")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there too")
     parser.add_argument("--page", type=Path, metavar="FILE", help="put the table between the marks of this page")

@@ -13,7 +13,7 @@ from benchmarks.effective import settings_for
 from benchmarks.report import Row, Target
 
 SHORT, SHORT_S, LONG_S = 9, 1.0, 60.0
-GIVE_UP_S = 30.0  # a short task that has not run by now waits for the long one
+GIVE_UP_S = 15.0  # a short task that has not run by now waits for the long one
 
 
 def short_done(record: Path) -> list[float]:
