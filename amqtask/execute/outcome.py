@@ -78,8 +78,8 @@ def describe(error: BaseException) -> str:
     name = type(error).__name__
     try:
         text = str(error)
-    except BaseException as worse:  # noqa: BLE001 - users' exceptions may raise anything from __str__
-        text = f"<str() raised {type(worse).__name__}>"
+    except BaseException as exception:  # noqa: BLE001 - users' exceptions may raise anything from __str__
+        text = f"<str() raised {type(exception).__name__}>"
     return cut(f"{name}: {text}" if text else name, MAX_ERROR_CHARS)
 
 
@@ -87,9 +87,9 @@ def format_traceback(error: BaseException) -> str:
     """The traceback as text, the end kept when it is too long; whatever the exception's own methods do."""
     try:
         text = "".join(tracebacks.format_exception(type(error), error, error.__traceback__, limit=-40))
-    except BaseException as worse:  # noqa: BLE001 - formatting calls users' __str__ and __repr__
+    except BaseException as exception:  # noqa: BLE001 - formatting calls users' __str__ and __repr__
         frames = tracebacks.format_tb(error.__traceback__, limit=-40)
-        text = "".join(frames) + f"{type(error).__name__} <formatting raised {type(worse).__name__}>"
+        text = "".join(frames) + f"{type(error).__name__} <formatting raised {type(exception).__name__}>"
     if len(text) > MAX_TRACEBACK_CHARS:
         return "... cut ...\n" + text[-MAX_TRACEBACK_CHARS:]
     return text

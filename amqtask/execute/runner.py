@@ -109,6 +109,6 @@ class Runner:
             kind = Kind.REQUEUED if directive.requeue else Kind.REJECTED
             reason = cut(str(directive.reason or "rejected"), MAX_REASON_CHARS)
             return Outcome(kind, "rejected", error=reason, task=task.name)
-        except BaseException as error:  # noqa: BLE001 - sys.exit() and whatever else a task raises ends the task only
-            return Outcome(Kind.FAILED, "failed", describe(error), format_traceback(error), task.name)
+        except BaseException as exception:  # noqa: BLE001 - sys.exit() and whatever else it raises ends the task only
+            return Outcome(Kind.FAILED, "failed", describe(exception), format_traceback(exception), task.name)
         return None

@@ -27,7 +27,8 @@ class Signals:
     def start(self) -> None:
         """Catch the signals from now on. Only in the main thread."""
         for number in self._actions:
-            self._before[number] = signal.signal(number, _nothing)
+            # The number has gone to the wake-up descriptor by then; the loop does the rest.
+            self._before[number] = signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
 
     def stop(self) -> None:
@@ -51,7 +52,3 @@ class Signals:
             # A second Ctrl-C asks for more than the first, so those are not merged.
             for _ in range(1 if number == signal.SIGCHLD else times):
                 action()
-
-
-def _nothing(_number: int, _frame: object) -> None:
-    """The number has gone to the wake-up descriptor; the loop does the rest."""

@@ -51,11 +51,7 @@ def leave_stopping_to_the_node() -> None:
     for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _nothing)
-
-
-def _nothing(_number: int, _frame: object) -> None:
-    """The node stops us."""
+        signal.signal(number, lambda *_: None)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

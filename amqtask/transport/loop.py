@@ -128,13 +128,13 @@ class Loop:
     def stop(self) -> None:
         """Make `run()` return at the end of this turn."""
         self._stopping = True
-        self.call_soon(_nothing)  # so that the selector does not wait out its time first
+        self.call_soon(lambda: None)  # so that the selector does not wait out its time first
 
     def fail(self, error: BaseException) -> None:
         """Make `run()` raise `error` at the end of this turn: for code that pika calls, see above. First one wins."""
         if self._failure is None:
             self._failure = error
-            self.call_soon(_nothing)
+            self.call_soon(lambda: None)
 
     def close(self) -> None:
         """Release the selector and its descriptors. Only after `run()` has returned or was never entered."""
@@ -165,6 +165,3 @@ def quiet_pika() -> None:
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.CRITICAL)
 
-
-def _nothing() -> None:
-    """Wakes the selector: there is nothing else to do."""
