@@ -1,6 +1,6 @@
 # Every target sets up what it needs by itself (scripts/setup); nothing has to be run before.
 
-DIR ?= /usr/share/doc
+DIR ?=
 BENCH ?=
 TESTS ?=
 BIN := .venv/bin
@@ -21,14 +21,14 @@ lint: setup ## Check style and types
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tests/support tests/conftest.py
+	$(BIN)/mypy tests/support tests/conftest.py examples
 
 format: setup ## Write files the way the style check wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 demo: setup ## Index the files below DIR (default /usr/share/doc) through a broker and workers of the demo's own
-	@$(BIN)/python examples/file_index/run.py $(DIR)
+	@$(BIN)/python -m examples.file_index $(if $(DIR),'$(DIR)')
 
 bench: ## Measure amqtask beside its peers (BENCH="..." are more arguments)
 	@scripts/setup dev,bench

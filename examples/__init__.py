@@ -1,0 +1,1 @@
+"""Programs that use amqtask as its users do."""
