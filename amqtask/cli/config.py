@@ -41,11 +41,12 @@ def show(
 ) -> int:
     """Print the settings that hold, secrets masked. KEY narrows them down: `broker`, `queues.orders`, `log.level`."""
     from amqtask.errors import SettingsError, nearest
+    from amqtask.settings.schema import Kind, place_of, undotted
     from amqtask.settings.shown import shown
 
     rows = list(shown(_settings(ctx, app, config_file), everything=everything))
     for key in keys:
-        if not any(_within(row.key, key) for row in rows):
+        if place_of(undotted(key)).kind is Kind.UNKNOWN and not any(_within(row.key, key) for row in rows):
             names = {row.key for row in rows} | {part for row in rows for part in row.path[:1]}
             near = nearest(key, sorted(names))
             raise SettingsError(f"no such setting{f'; did you mean {near!r}?' if near else ''}", where=key)
@@ -132,7 +133,11 @@ def _faults(
         Router(settings, topology)
     except AmqtaskError as error:
         return [SettingProblem("", str(error), "")], settings.notes
-    return [], settings.notes
+    default = settings.tasks.default_queue
+    if default in topology.queues:
+        return [], settings.notes
+    note = f"tasks.default_queue: {default!r} is not declared: a task that no rule routes cannot be sent"
+    return [], (*settings.notes, note)
 
 
 def _within(key: str, wanted: str) -> bool:

@@ -18,6 +18,7 @@ from amqtask.errors import SettingsError
 from amqtask.settings import celery_names, python_source
 from amqtask.settings.celery_table import HOLDS, MAPPED
 from amqtask.settings.layers import Layer, merge
+from amqtask.settings.masking import masked_problem
 from amqtask.settings.models import Settings
 from amqtask.settings.schema import Kind, Path, dotted, place_of, undotted, value_at
 
@@ -128,7 +129,7 @@ class Conf:
         if self._settings is not None:
             names = ", ".join(values)
             raise SettingsError("settings are in use; set this before the app is used", where=f"{ORIGIN}: {names}")
-        problems = python_source.translate(values, ORIGIN, alone=True).problems
+        problems = [masked_problem(one) for one in python_source.translate(values, ORIGIN, alone=True).problems]
         if problems:
             raise SettingsError("\n".join(str(problem) for problem in problems), problems=problems)
 

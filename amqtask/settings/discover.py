@@ -77,15 +77,20 @@ def topology_paths(patterns: Sequence[str], base: Path, *, origin: str, layer: L
         path = Path(pattern).expanduser()
         path = path if path.is_absolute() else base / path
         if any(char in pattern for char in "*?["):
-            anchor = Path(path.anchor or ".")
-            found += (
-                sorted(anchor.glob(str(path.relative_to(anchor)))) if path.anchor else sorted(Path().glob(str(path)))
-            )
+            try:
+                found += _globbed(path)
+            except ValueError as error:
+                layer.problem("topology.files", f"{pattern!r} is no pattern of files: {error}", origin)
         elif path.is_file():
             found.append(path)
         else:
             layer.problem("topology.files", f"there is no file {str(path)!r}", origin)
     return list(dict.fromkeys(found))
+
+
+def _globbed(pattern: Path) -> list[Path]:
+    start = Path(pattern.anchor)
+    return sorted(start.glob(str(pattern.relative_to(start) if pattern.anchor else pattern)))
 
 
 def add_file(layer: Layer, path: Path) -> None:

@@ -109,7 +109,7 @@ def _add_file(layer: Layer, variable: str, name: str, path: Path) -> None:
     """A value kept in a file, as container platforms hand secrets over; the line end that editors add is not part."""
     try:
         text = FilePath(name).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or no path at all
         layer.problem(dotted(path), f"{name!r} cannot be read: {error}", f"env {variable}")
         return
     place = place_of(path)

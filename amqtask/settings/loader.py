@@ -18,6 +18,7 @@ from amqtask.settings import checks, discover, python_source
 from amqtask.settings import environ as environment
 from amqtask.settings.conf import Conf
 from amqtask.settings.layers import Layer, Merged, merge
+from amqtask.settings.masking import masked_problem, masked_text
 from amqtask.settings.models import Settings
 from amqtask.settings.schema import Path, undotted, value_at
 from amqtask.settings.validation import all_origins, origin_of, validated
@@ -108,9 +109,10 @@ def _settings(layers: Sequence[Layer], *, complete: bool) -> Settings:
     if settings is not None and complete:
         problems += checks.check(settings, lambda path: origin_of(path, merged.origins))
     if problems:
+        problems = [masked_problem(problem) for problem in problems]
         raise SettingsError(_report(problems), problems=problems)
     assert settings is not None
-    notes = tuple(dict.fromkeys(note for layer in layers for note in layer.notes))
+    notes = tuple(dict.fromkeys(masked_text(note) for layer in layers for note in layer.notes))
     return settings.located(all_origins(settings, merged.origins), notes)
 
 

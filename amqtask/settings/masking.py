@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+from amqtask.errors import SettingProblem
 
 MASK = "**"
 
-# user:password@ of an address; the password may hold anything but the characters that end it.
-_PASSWORD = re.compile(r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*://[^:/@\s;]*:)[^/\s;]*(?=@)")
+# user:password@ of an address; the password may hold anything but the characters that end it. One slash is enough: an
+# address that was taken for a path has lost the other.
+_PASSWORD = re.compile(r"(?P<before>\b[A-Za-z][A-Za-z0-9+.-]*:/+[^:/@\s;]*:)[^/\s;]*(?=@)")
 _QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token|key)=)[^&;\s]+")
 _SECRET_KEY = re.compile(r"(?i)(^|[._-])(password|passwd|secret|token|credentials?)$")
 
@@ -26,3 +30,10 @@ def masked(value: object, key: str = "") -> object:
     if isinstance(value, list | tuple):
         return [masked(below, key) for below in value]
     return value
+
+
+def masked_problem(problem: SettingProblem) -> SettingProblem:
+    """`problem` with the secrets masked that a wrong key or value may hold: an address where a file's name belongs."""
+    return replace(
+        problem, key=masked_text(problem.key), text=masked_text(problem.text), where=masked_text(problem.where)
+    )

@@ -109,9 +109,16 @@ def origin_of(path: Path, origins: Mapping[Path, str]) -> str:
 
 
 def all_origins(settings: Settings, origins: Mapping[Path, str]) -> dict[str, str]:
-    """The origin of every value that `settings` have, and of every single rule (`routes[0]`)."""
+    """The origin of every value that `settings` have, of every declared name and of every rule (`routes[0]`)."""
     found = {dotted(path): origins.get(path, DEFAULT) for path in leaves(settings)}
+    found |= {dotted(path): origins[path] for path in names(settings) if path in origins}
     return found | {f"routes[{i}]": origins.get(("routes", str(i)), DEFAULT) for i in range(len(settings.routes))}
+
+
+def names(settings: Settings) -> list[Path]:
+    """The path of every declared exchange, queue and pool."""
+    tables = ("exchanges", "queues", "pools")
+    return [(table, name) for table in tables for name in getattr(settings, table)]
 
 
 def leaves(settings: Settings) -> list[Path]:

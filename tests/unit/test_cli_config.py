@@ -73,6 +73,52 @@ def test_show_of_declared_things(command: Command) -> None:
     assert json.loads(out)["routes[4]"] == {"task": "shop.mails.password_reset", "queue": "shop.mails", "priority": 5}
 
 
+def test_show_of_a_queue_of_which_nothing_is_set(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "amqtask.toml").write_text("[queues.a]\n[queues.b]\nmax_length = 5\n")
+    _, out, _ = command("config", "show", "queues", "--origin")
+    assert [line.split() for line in out.splitlines()[1:]] == [
+        ["queues.a", "{}", "amqtask.toml"],
+        ["queues.b.max_length", "5", "amqtask.toml"],
+    ]
+    assert command("config", "show", "pools", "--json")[:2] == (0, "{}\n")
+
+
+def test_check_notes_a_default_queue_that_is_not_there(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "amqtask.toml").write_text("[queues.a]\n")
+    code, out, _ = command("config", "check")
+    assert code == 0
+    assert "a task that no rule routes cannot be sent" in out
+
+
+APP = """
+from amqtask import App
+app = App("shop")
+app.conf.update(CELERY_ACKS_LATE=False, task_queues=["orders"], worker_concurrency=5)
+"""
+
+
+def test_k06_an_apps_python_is_seen_with_dash_a(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "config_test_app.py").write_text(APP)
+    (tmp_path / "amqtask.toml").write_text("[worker]\nconcurrency = 2\n[queues.mails]\n")
+    for args in (("-A", "config_test_app", "config", "show"), ("config", "show", "-A", "config_test_app")):
+        code, out, _ = command(*args, "--origin", "--json")
+        rows = json.loads(out)
+        assert code == 0
+        assert rows["tasks.ack"] == {"value": "early", "origin": "app.conf, CELERY_ACKS_LATE"}
+        assert rows["worker.concurrency"] == {"value": 2, "origin": "amqtask.toml"}
+        assert {"queues.orders", "queues.mails"} <= set(rows)
+    code, out, _ = command("-A", "config_test_app", "config", "check")
+    assert code == 0
+    assert "CELERY_ACKS_LATE: is Celery's name; here: tasks.ack" in out
+
+
+def test_check_of_an_app_that_cannot_be_configured(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "config_test_broken.py").write_text(APP.replace("5)", "5, task_max_retries=1)"))
+    code, out, err = command("config", "check", "-A", "config_test_broken")
+    assert code == 2
+    assert "task_max_retries" in out + err
+
+
 def test_show_of_an_unknown_key_names_the_nearest(command: Command) -> None:
     code, _, err = command("config", "show", "brokr")
     assert code == 2

@@ -256,3 +256,14 @@ def test_a_topology_file_holds_topology_only(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('topology.files = ["t.toml"]')
     (tmp_path / "t.toml").write_text('[broker]\nurl = "x"')
     assert problem(config_file="c.toml").key == "broker"
+
+
+@pytest.mark.parametrize(
+    ("files", "text"), [("no.toml", "there is no file"), ("a**b.toml", "no pattern of files"), ("none*.toml", None)]
+)
+def test_topology_files_that_cannot_be_found(files: str, text: str | None) -> None:
+    overrides = {"topology.files": [files]}
+    if text is None:
+        assert loaded(overrides=overrides).queues == {}
+    else:
+        assert text in problem(overrides=overrides).text
