@@ -190,9 +190,28 @@ def _of_vhost(
         raise SettingsError(f"is no definitions document: an entry of {key!r} has no {error}") from error
 
 
+def exchanges_not_in(tree: Tree) -> list[str]:
+    """The exchanges that bindings of `tree` name and that neither it nor every broker has."""
+    tables = [*tree["exchanges"].values(), *tree["queues"].values()]
+    rows = [row for table in tables for row in _rows(table.get("bindings"))]
+    named = {str(row.get("exchange", row.get("source"))) for row in rows}
+    return sorted(named - set(tree["exchanges"]) - set(PREDECLARED_EXCHANGES))
+
+
+def _rows(value: object) -> list[Mapping[str, object]]:
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []
+
+
 def as_toml(tree: Tree) -> str:
-    """The tables as a configuration file. Raises SettingsError for a null, which TOML does not have."""
-    blocks = []
+    """The tables as a configuration file, with a comment for what it cannot say.
+
+    Raises SettingsError for a null, which TOML does not have.
+    """
+    blocks = [
+        f"# Exchange {name!r} is bound here and is not in the file (RabbitMQ 4.3 exports no internal exchanges): "
+        f"declare it under [exchanges]."
+        for name in exchanges_not_in(tree)
+    ]
     for kind, tables in tree.items():
         for name, table in tables.items():
             lines = [f"[{dotted((kind, name))}]"]

@@ -79,3 +79,10 @@ def test_a_null_cannot_be_written_as_toml() -> None:
     tree = import_definitions({"queues": [{"name": "q"}], "bindings": [binding]})
     with pytest.raises(SettingsError, match=r"queues\.q\.bindings: has a null"):
         as_toml(tree)
+
+
+def test_an_exchange_that_the_file_does_not_have_is_pointed_out() -> None:
+    binding = {"source": "inner", "destination": "q", "destination_type": "queue", "routing_key": "k"}
+    text = as_toml(import_definitions({"queues": [{"name": "q"}], "bindings": [binding]}))
+    assert text.startswith("# Exchange 'inner' is bound here and is not in the file")
+    assert tomllib.loads(text)["queues"]["q"]["bindings"] == [{"exchange": "inner", "routing_key": "k"}]
