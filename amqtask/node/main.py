@@ -54,7 +54,7 @@ def main(request: dict[str, Any], *, environ: Mapping[str, str], debug: bool = F
             import_s=answer["took_s"],
         )
         for note in plan.notes:
-            log.warning("settings.note", note=note)
+            log.info("settings.note", note=note)
         if answer["threads"]:
             log.warning(
                 "template.has_threads",

@@ -52,7 +52,8 @@ def load(request: Mapping[str, Any], announce: Callable[[dict[str, float]], None
     Raises SettingsError, TopologyError or TaskError for what is wrong in the configuration, and whatever the app's own
     import raises. `announce` is told the limits of a boot before anything of the user's is imported.
     """
-    early = load_settings(config_file=request["config"], overrides=request["overrides"])
+    # The app may declare more in Python: names across settings are checked when all of them are there.
+    early = load_settings(config_file=request["config"], overrides=request["overrides"], complete=False)
     announce(
         {
             "boot_timeout_s": early.worker.boot_timeout_s,
