@@ -93,8 +93,9 @@ class App:
         self._router: Router | None = None
         self._planner: Planner | None = None
         self._publisher: Publisher | None = None
-        forked = weakref.WeakMethod(self._after_fork)
-        os.register_at_fork(after_in_child=lambda: _call(forked))
+        if hasattr(os, "register_at_fork"):
+            forked = weakref.WeakMethod(self._after_fork)
+            os.register_at_fork(after_in_child=lambda: _call(forked))
         if set_as_current:
             DEFAULT.set(self)
 

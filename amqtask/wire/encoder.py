@@ -107,7 +107,7 @@ class TaskEncoder:
     cannot travel.
     """
 
-    __slots__ = ("_after", "_before", "_compression", "_constant", "_flags", "_headers", "_retyped", "task")
+    __slots__ = ("_compression", "_constant", "_content", "_flags", "_headers", "_octets", "_reply_to", "task")
 
     def __init__(
         self,
@@ -149,9 +149,9 @@ class TaskEncoder:
         self._constant = encode_fields(self._headers)
         flags = content.CONTENT_TYPE | content.CONTENT_ENCODING | content.HEADERS | content.DELIVERY_MODE
         self._flags = flags | content.PRIORITY | content.CORRELATION_ID | (content.REPLY_TO if reply_to else 0)
-        self._before = short_string(content_type, "content type") + short_string("utf-8", "content encoding")
-        self._after = short_string(reply_to, "reply_to") if reply_to else b""
-        self._retyped = bytes((PERSISTENT, _priority(priority)))
+        self._content = short_string(content_type, "content type") + short_string("utf-8", "content encoding")
+        self._reply_to = short_string(reply_to, "reply_to") if reply_to else b""
+        self._octets = bytes((PERSISTENT, _priority(priority)))
 
     def encode(
         self,
@@ -179,15 +179,14 @@ class TaskEncoder:
         task_id = task_id or new_id()
         if type(kwargs) is not dict:
             kwargs = dict(kwargs or {})  # JSON and reprs are of plain dicts
-        body = serializers.to_json((args, kwargs))
-        size = len(body)
-        body = body[:-1] + b"," + (_EMBED_JSON if embed is None else _embed_json(embed)) + b"]"
+        plain = serializers.to_json((args, kwargs))
+        body = plain[:-1] + b"," + (_EMBED_JSON if embed is None else _embed_json(embed)) + b"]"
         if self._compression:
             body, _ = serializers.compress(body, self._compression)
         if argsrepr is None:
-            argsrepr = short_repr(args, size_hint=size) if args else "()"
+            argsrepr = short_repr(args, size_hint=len(plain)) if args else "()"
         if kwargsrepr is None:
-            kwargsrepr = short_repr(kwargs, size_hint=size) if kwargs else "{}"
+            kwargsrepr = short_repr(kwargs, size_hint=len(plain)) if kwargs else "{}"
         table = b"".join(
             (
                 self._constant if fields is None else encode_fields({**self._headers, **fields}),
@@ -200,23 +199,26 @@ class TaskEncoder:
                 b"\x07expiresV" if expires is None else _text_field(b"\x07expires", expires.isoformat()),
             )
         )
+        return Encoded(task_id, self._properties(table, task_id, expiration_ms), body)
+
+    def _properties(self, table: bytes, task_id: str, expiration_ms: int | None) -> bytes:
+        """The property list around a headers table, in the order of the flags' bits."""
         flags, expiration = self._flags, b""
         if expiration_ms is not None:
             flags |= content.EXPIRATION
             expiration = short_string(str(expiration_ms), "expiration")
-        properties = b"".join(
+        return b"".join(
             (
                 _pack_flags(flags),
-                self._before,
+                self._content,
                 _pack_length(len(table)),
                 table,
-                self._retyped,
+                self._octets,
                 short_string(task_id, "task_id"),
-                self._after,
+                self._reply_to,
                 expiration,
             )
         )
-        return Encoded(task_id, properties, body)
 
 
 def _priority(value: int | None) -> int:
