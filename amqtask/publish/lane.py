@@ -27,6 +27,7 @@ class Lane(NullSink):
 
     __slots__ = (
         "_bytes",
+        "_exclusive",
         "_next_tag",
         "_oldest",
         "_progressed",
@@ -48,6 +49,7 @@ class Lane(NullSink):
         self._progressed = progressed
         self._unanswered: dict[int, Entry] = {}
         self._bytes = 0
+        self._exclusive = False  # what was written last wants to be alone
         self._next_tag = 1
         self._oldest = 1  # no tag below is unanswered
         self._return_from = 1  # returns come in order, so the next one is for this tag or a later one
@@ -61,7 +63,9 @@ class Lane(NullSink):
         count = len(self._unanswered)
         if not count:
             return True
-        return not entry.alone and count < WINDOW and self._bytes + entry.size <= WINDOW_BYTES
+        if entry.alone or self._exclusive:
+            return False
+        return count < WINDOW and self._bytes + entry.size <= WINDOW_BYTES
 
     def write(self, entry: Entry) -> None:
         """Queue its frames. What cannot be framed is settled with the reason."""
@@ -84,6 +88,7 @@ class Lane(NullSink):
         self._next_tag = tag + 1
         self._unanswered[tag] = entry
         self._bytes += entry.size
+        self._exclusive = entry.alone
         entry.tag = tag
         entry.sends += 1
 

@@ -87,9 +87,11 @@ class Outbox:
         if lane is not None and not self._waiting and self.blocked is None and lane.has_room(entry):
             lane.write(entry)
             return
-        self._waiting.append(entry)
         if self._session is None:
             self._unconnected(entry)
+            if entry.settled:
+                return
+        self._waiting.append(entry)
 
     def attach(self, session: Session) -> None:
         """There is a new session: send what waits by it."""
@@ -144,15 +146,13 @@ class Outbox:
             waiting.popleft()
 
     def _unconnected(self, entry: Entry) -> None:
+        """There is no session: end `entry` if it would wait in vain, else see that there is one soon."""
         error = self._link.last_error
-        if error is None:
-            return
-        fresh = self._clock.monotonic() - self._link.last_error_at < REFUSAL_FRESH_S
-        refused = not error.retryable and fresh
-        hopeless = entry.policy is None and not self._link.connecting
-        if refused or hopeless:
-            self._settle(entry, verdict.unsent(entry, error))
-            self._drop_settled()
+        if error is not None:
+            fresh = self._clock.monotonic() - self._link.last_error_at < REFUSAL_FRESH_S
+            hopeless = entry.policy is None and not self._link.connecting
+            if hopeless or (fresh and not error.retryable):
+                self._settle(entry, verdict.unsent(entry, error))
         self._link.hurry()
 
     def _send_again(self, entries: Iterable[Entry], why: BrokerError) -> None:
@@ -174,7 +174,10 @@ class Outbox:
                 self._queue_first(group)
 
     def _queue_first(self, entries: list[Entry]) -> None:
-        self._waiting.extendleft(reversed(entries))
+        if self._session is None:
+            for entry in entries:
+                self._unconnected(entry)
+        self._waiting.extendleft(entry for entry in reversed(entries) if not entry.settled)
         self._pump()
 
     # The channel

@@ -164,4 +164,3 @@ def quiet_pika() -> None:
     logger = logging.getLogger("pika")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.CRITICAL)
-

@@ -41,7 +41,7 @@ def connection_error(error: BaseException | None, where: str) -> BrokerError:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ConnectionLost(f"{where}: TLS certificate refused: {cause.verify_message}")
     if isinstance(cause, ssl.SSLError):
-        return ConnectionLost(f"{where}: TLS failed: {cause.reason or cause}")
+        return ConnectionLost(f"{where}: TLS failed: {getattr(cause, 'reason', None) or cause}")
     if isinstance(cause, socket.gaierror):
         return ConnectionLost(f"{where}: host name not found: {cause.strerror}")
     if isinstance(cause, TimeoutError):
