@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -74,7 +74,8 @@ def call(
     kwargs = _json(kwargs_json, "--kwargs") if kwargs_json is not None else {}
     if not isinstance(kwargs, dict):
         raise click.BadParameter("a JSON object is needed", param_hint="--kwargs")
-    _log_to_stderr()
+    # The error that ends the command says what was wrong with the connection; each attempt need not.
+    logging.getLogger("amqtask").setLevel(logging.ERROR)
     app, config_file = chosen(ctx, app, config_file)
     with _app(app, config_file) as sender:
         result = sender.send_task(name, args, kwargs, **given)
@@ -92,16 +93,6 @@ def _app(spec: str | None, config_file: str | None) -> App:
     if spec or any(os.environ.get(variable) for variable in VARIABLES):
         return find_app(spec, config_file=config_file)
     return App(config=config_file, set_as_current=False)
-
-
-def _log_to_stderr() -> None:
-    """Keep standard output for the id; the error that ends the command says what was wrong with the connection."""
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger("error"),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _json(text: str, where: str) -> object:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from amqtask.app import App
 from amqtask.cli.main import cli
@@ -29,7 +29,7 @@ def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publi
     fake, before = Publisher(), DEFAULT._app
     monkeypatch.setattr(App, "publisher", fake)
     yield fake
-    structlog.reset_defaults()
+    logging.getLogger("amqtask").setLevel(logging.NOTSET)
     DEFAULT._app = before
 
 
