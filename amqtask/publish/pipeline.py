@@ -79,11 +79,6 @@ class Pipeline:
         if full:
             self._make_room()
 
-    def add_failure(self, error: AmqtaskError) -> None:
-        """Count a message that could not even be made: it has a position like the others."""
-        self._failures[len(self._ids)] = error
-        self._ids.append("")
-
     def finish(self) -> list[str]:
         """Wait for all outcomes; returns the ids in the order of sending.
 

@@ -15,7 +15,7 @@ from amqtask.wire.message import Encoded, Properties
 
 def settings_for(url: str | list[str], **sections: Mapping[str, object]) -> Settings:
     """Settings with that broker and nothing from the environment: `publish={"deadline_s": 1}`, `broker={...}`."""
-    overrides: dict[str, object] = {name: dict(values) for name, values in sections.items()}
+    overrides: dict[str, object] = {name.rstrip("_"): dict(values) for name, values in sections.items()}
     overrides["broker"] = {"url": url, **sections.get("broker", {})}
     return load(environ={}, overrides=overrides)
 
