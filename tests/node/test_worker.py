@@ -15,6 +15,7 @@ from tests.support.messages import Outgoing, nested, properties, task_message, y
 from tests.support.raw import Raw
 from tests.support.worker import StartWorker
 
+
 def test_s01_tasks_run_and_the_queue_is_empty_afterwards(
     start_worker: StartWorker, raw: Raw, record_folder: Path
 ) -> None:
