@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from amqtask.provision.management import Management
     from amqtask.provision.plan import Change, Plan
     from amqtask.settings import Settings
+    from amqtask.topology.model import Topology
 
 _SIGNS = {"create": "+", "update": "~", "conflict": "!", "extra": "?", "unchanged": " "}
 _COLOURS = {"create": "green", "update": "yellow", "conflict": "red", "extra": "cyan", "unchanged": None}
@@ -63,6 +64,9 @@ def diff(ctx: click.Context, *, app: str | None, config_file: str | None, strict
 @click.option("--delete", is_flag=True, help="Delete what is not declared: queues, exchanges, bindings.")
 @click.option("--discard-messages", is_flag=True, help="Also where that loses messages or stops a consumer.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before something is destroyed.")
+@click.option(
+    "--amqp", is_flag=True, help="Declare over AMQP, without the management API: no policies, no flags above."
+)
 @_as_json
 @click.pass_context
 def apply(
@@ -76,6 +80,7 @@ def apply(
     delete: bool,
     discard_messages: bool,
     yes: bool,
+    amqp: bool,
     as_json: bool,
 ) -> int:
     """Make what is declared and missing; set policies.
@@ -89,6 +94,10 @@ def apply(
 
     settings, wanted = declared(ctx, app, config_file)
     allowed = Allowed(recreate=recreate, unbind=unbind, delete=delete, discard_messages=discard_messages)
+    if amqp:
+        if allowed.destructive or dry_run:
+            raise click.UsageError("--amqp can only make what is missing: no --dry-run, --recreate, --unbind, --delete")
+        return _declare(settings, wanted, as_json=as_json)
     client, vhost = _client(settings)
     with client:
         from amqtask.provision.live import live
@@ -175,6 +184,20 @@ def import_(*, file: TextIO, vhost: str | None) -> int:
         raise SettingsError(f"is not JSON: {error}", where=file.name) from error
     click.echo(as_toml(import_definitions(document, vhost=vhost)), nl=False)
     return OK
+
+
+def _declare(settings: Settings, wanted: Topology, *, as_json: bool) -> int:
+    from amqtask.provision.declare import declare_by_amqp
+    from amqtask.topology.declare import operations
+
+    told = declare_by_amqp(settings, operations(wanted))
+    if as_json:
+        print_json({"done": told.done, "failed": [{"what": str(one), "error": str(e)} for one, e in told.failures]})
+    else:
+        for _, error in told.failures:
+            click.secho(f"  failed: {error}", fg="red", err=True)
+        click.echo(f"{told.done} are there, {len(told.failures)} failed; policies were not looked at")
+    return FAILED if told.failures else OK
 
 
 def _client(settings: Settings) -> tuple[Management, str]:

@@ -264,7 +264,8 @@ def test_what_dies_in_the_broker_reaches_the_dead_letter_queue(world: World) -> 
 def test_a_dead_letter_policy_leaves_the_queue_as_others_declare_it(world: World) -> None:
     world.apply({"queues": {"celery": {}}})
     with Raw(world.url) as raw:
-        raw.declare_queue("celery")  # durable, without arguments: as Celery does; a 406 would raise
+        raw.publish("celery", b"x")
+        assert raw.declare_queue("celery") == (1, 0)  # durable, without arguments: as Celery does; a 406 would raise
 
 
 def test_k04_definitions_go_out_and_in(world: World, broker: Rabbit, tmp_path: Path) -> None:

@@ -118,6 +118,34 @@ def test_k05_a_changed_argument_is_told_refused_and_recreated_on_demand(place: P
     assert place.run("topology", "diff").returncode == 0
 
 
+def test_k05_apply_by_amqp_needs_no_management_api(place: Place) -> None:
+    place.change(place.broker.management_url, "http://127.0.0.1:1")
+    applied = place.run("topology", "apply", "--amqp")
+    assert (applied.returncode, applied.stderr) == (0, "")
+    assert place.live("queues") == {"celery", "text", "others", "celery.dlq", "text.dlq", "others.dlq"}
+    place.change("max_length = 100", "max_length = 50")
+    again = place.run("topology", "apply", "--amqp")
+    assert again.returncode == 1
+    assert "queue 'text'" in again.stderr
+    assert "max-length" in again.stderr
+    assert place.run("topology", "apply", "--amqp", "--delete").returncode == 2
+
+
+def test_s41_an_app_without_declared_queues_gets_those_that_its_tasks_name(place: Place) -> None:
+    (place.file.parent / "shop.py").write_text(
+        "from amqtask import App\n"
+        f"app = App('shop', broker={place.broker.url(place.vhost)!r})\n"
+        f"app.conf.update({{'broker.management_url': {place.broker.management_url!r}}})\n"
+        "@app.task(queue='invoices')\n"
+        "def bill(): pass\n"
+    )
+    place.file.unlink()
+    planned = place.run("topology", "plan", "-A", "shop", "--json")
+    assert planned.returncode == 0, planned.stderr
+    names = {change["name"] for change in json.loads(planned.stdout)["changes"] if change["kind"] == "queue"}
+    assert names == {"celery", "celery.dlq", "invoices", "invoices.dlq"}
+
+
 def test_k03_what_the_configuration_dropped_goes_with_the_flag(place: Place) -> None:
     place.run("topology", "apply")
     place.change('[queues.others]\nexchange = "rest"\n', "[queues.others]\n")
