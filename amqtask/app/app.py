@@ -219,6 +219,17 @@ class App:
                 self._router = Router(self.settings, self.topology)
             return self._router
 
+    def declare(self, *things: object) -> None:
+        """Declare exchanges, queues and bindings at once: `amqtask.topology`'s, or kombu's `Exchange` and `Queue`.
+
+        For what only a running program knows; each is declared exactly as it is given, and blocks until it is there.
+        Raises the first failure (TopologyConflict, TopologyUnsupported, AccessRefused) after the others were tried,
+        ConnectionLost when no broker answers.
+        """
+        from amqtask.provision.declare import declare  # a connection of its own: only for who declares
+
+        declare(self.settings, *things)
+
     # Sending
 
     @property

@@ -24,9 +24,14 @@ def run(command: click.Command, args: Sequence[str] | None = None) -> int:
 
     Errors of amqtask print as one line on stderr; with `--debug` anywhere before the command, as a traceback too.
     """
-    debug = "--debug" in (sys.argv[1:] if args is None else args)
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words
+    if any(word.endswith(",") for word in words):  # `-Q a, b`: the shell has cut one list in two
+        from amqtask.topology.names import join_queue_words
+
+        words = join_queue_words(words)
     try:
-        result = command.main(args=args, prog_name="amqtask", standalone_mode=False)
+        result = command.main(args=words, prog_name="amqtask", standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.exceptions.Abort:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from kombu import Connection, Exchange, Queue, binding
 
+from amqtask.app import App
 from amqtask.errors import TaskError, TopologyConflict, TopologyUnsupported
 from amqtask.provision.apply import apply
 from amqtask.provision.declare import declare
@@ -60,10 +61,9 @@ def test_s39_kombu_finds_what_we_declared_as_it_should_be(world: World) -> None:
 
 
 def test_s40_declaring_at_run_time_is_a_bound_working_call(world: World) -> None:
-    broker = world.settings()
-    declare(broker, FEEDS, REST, QUEUES[0], Queue("late", FEEDS, routing_key="late.*"))
-    declare(
-        broker,
+    app = App("late", broker=world.url, set_as_current=False)
+    app.declare(FEEDS, REST, QUEUES[0], Queue("late", FEEDS, routing_key="late.*"))
+    app.declare(
         values.Exchange("ours", "topic"),
         values.Queue("ours", arguments={"x-max-length": 5}),
         values.Binding("ours", "ours", "queue", "#"),
