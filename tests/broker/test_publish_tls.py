@@ -10,6 +10,7 @@ import pytest
 from amqtask.errors import ConnectionLost
 from tests.conftest import OwnBroker
 from tests.support.publishing import message, publishing
+from tests.support.rabbit import Rabbits
 from tests.support.raw import Raw
 from tests.support.sandbox import Sandbox
 
@@ -38,16 +39,21 @@ def certificates(folder: Path) -> None:
     (folder / "server.key").chmod(0o644)  # the broker may run as another user
 
 
-def test_k10_tls_is_verified_by_default(own_broker: OwnBroker, sandbox: Sandbox) -> None:
-    folder = sandbox.folder("tls")
+def test_k10_tls_is_verified_by_default(
+    own_broker: OwnBroker, sandbox: Sandbox, rabbits: Rabbits, broker_version: str
+) -> None:
+    root = rabbits._roots.find(broker_version)  # a node that lives in a folder of its own sees nothing else
+    folder = sandbox.folder("tls", parent=root / "var/tmp")
+    folder.chmod(0o755)
+    inside = Path("/") / folder.relative_to(root)
     certificates(folder)
     port = sandbox.port()
     node = own_broker(
         conf=[
             f"listeners.ssl.default = 127.0.0.1:{port}",
-            f"ssl_options.cacertfile = {folder}/ca.pem",
-            f"ssl_options.certfile = {folder}/server.pem",
-            f"ssl_options.keyfile = {folder}/server.key",
+            f"ssl_options.cacertfile = {inside}/ca.pem",
+            f"ssl_options.certfile = {inside}/server.pem",
+            f"ssl_options.keyfile = {inside}/server.key",
         ]
     )
     with Raw(node.add_vhost("tls")) as raw:
