@@ -64,7 +64,8 @@ class Publisher:
         self._sender: Sender | None = None
         self._closed = False
         forked, ended = weakref.WeakMethod(self._after_fork), weakref.WeakMethod(self.close)
-        os.register_at_fork(after_in_child=lambda: _call(forked))
+        if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork either
+            os.register_at_fork(after_in_child=lambda: _call(forked))
         atexit.register(lambda: _call(ended))
 
     def publish(

@@ -58,7 +58,8 @@ class Connector:
         self._on_session = on_session
         self._on_down = on_down
         self._clock = clock
-        self._next = (rng or random.Random()).randrange(len(self._addresses))
+        self._rng = rng or random.Random()
+        self._next = self._rng.randrange(len(self._addresses))
         self._longest_pause_s = settings.reconnect_max_s
         self._attempt: Session | None = None  # the one that is not open yet
         self._timer: Timer | None = None
@@ -146,14 +147,14 @@ class Connector:
         self._on_down(error)
 
     def _pause_s(self) -> float:
-        rounds, position = divmod(self._failures - 1, len(self._addresses))
-        if position:
-            return LEAST_PAUSE_S  # the other addresses are tried before anybody waits
+        rounds, position = divmod(self._failures, len(self._addresses))
+        if position:  # the other addresses are tried before anybody waits
+            return self._rng.uniform(LEAST_PAUSE_S, FIRST_PAUSE_S)
         outage_s = self._clock.monotonic() - self._up_at
         longest_s = min(self._longest_pause_s, max(SHORT_PAUSE_S, outage_s / 10))
         wait = wait_random_exponential(multiplier=FIRST_PAUSE_S, max=longest_s, min=LEAST_PAUSE_S)
         state = RetryCallState(None, None, (), {})  # type: ignore[arg-type]  # the strategies read the number alone
-        state.attempt_number = rounds + 1
+        state.attempt_number = rounds
         return float(wait(state))
 
     def _pause(self, seconds: float) -> None:
