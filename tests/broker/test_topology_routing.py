@@ -34,6 +34,7 @@ MATRIX: dict[str, object] = {
             ]
         },
         "words": {"bindings": [{"exchange": "topic", "routing_key": key} for key in ("a.*", "a.#.z", "*.b")]},
+        "tail": {"exchange": "topic", "routing_key": "#.z"},
         "any": {"exchange": "topic", "routing_key": "x.#"},
         "empty": {"exchange": "topic", "routing_key": ""},
         "inner": {"exchange": "inner", "routing_key": "inner.one"},
@@ -48,7 +49,7 @@ MATRIX: dict[str, object] = {
 }
 KEYS = (
     "", "one", "two", "three", "a", "b", "x", "a.b", "a.z", "a.b.z", "a.b.c.z", "a.b.c", "c.b", "b.b", "b.c",
-    "x.y", "x.y.z", "inner", "inner.one", "inner.two", "a.", ".b", "..", "#", "*",
+    "x.y", "x.y.z", "inner", "inner.one", "inner.two", "a.", ".b", "..", "#", "*", "z",
 )  # fmt: skip
 HEADERS: tuple[dict[str, object], ...] = (
     {},
