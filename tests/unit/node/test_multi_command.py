@@ -150,6 +150,7 @@ def test_s43_a_pid_file_left_behind_is_no_obstacle(tmp_path: Path, content: byte
     (tmp_path / "run").mkdir()
     node(tmp_path).pidfile.write_bytes(content)
     make_folders([node(tmp_path)])
+    assert node(tmp_path).pidfile.read_bytes() == content
 
 
 def test_s43_a_file_that_is_no_pid_file_is_left_alone(tmp_path: Path) -> None:
