@@ -121,6 +121,9 @@ class Router:
             self._topology.require(queue)
         if exchange:
             key = self._key_for(exchange, key, queue)
+            declared = self._topology.require_exchange(exchange).type
+            if target.exchange_type not in (None, declared):
+                raise TopologyError(f"exchange {exchange!r} is declared as {declared}, not as {target.exchange_type}")
         elif exchange is None and queue is not None:
             exchange, key = self._of_queue(queue, key)
         else:

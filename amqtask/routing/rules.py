@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from amqtask.errors import SettingsError, nearest
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amqtask.settings import RouteSettings
 
 RouteCallable = Callable[..., object]  # (name, args, kwargs, options, task=None, **kw) -> dict | str | None
-KEYS = ("queue", "exchange", "routing_key", "priority")
+KEYS = ("queue", "exchange", "exchange_type", "routing_key", "priority")
 REGEX_PREFIX = "re:"
 _WILDCARDS = frozenset("*?[")
 MAX_PRIORITY = 255  # AMQP's priority is one byte
@@ -28,6 +28,7 @@ class Target:
     exchange: str | None = None
     routing_key: str | None = None
     priority: int | None = None
+    exchange_type: str | None = None  # Celery's callables give it; it must be what is declared
 
     @property
     def decides(self) -> bool:
@@ -38,9 +39,9 @@ class Target:
         """This level laid over a lower one."""
         priority = lower.priority if self.priority is None else self.priority
         if self.decides:
-            return Target(self.queue, self.exchange, self.routing_key, priority)
+            return replace(self, priority=priority)
         key = lower.routing_key if self.routing_key is None else self.routing_key
-        return Target(lower.queue, lower.exchange, key, priority)
+        return replace(lower, routing_key=key, priority=priority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ def target_of(answer: object, *, where: str) -> Target:
         _name(answer.get("exchange"), "exchange", where),
         _name(answer.get("routing_key"), "routing_key", where),
         _priority(answer.get("priority"), where),
+        _name(answer.get("exchange_type"), "exchange_type", where),
     )
 
 

@@ -82,7 +82,8 @@ def rules(value: object, *, exchange_types: dict[str, str]) -> list[object]:
 
 def _rules_of(item: object, exchange_types: dict[str, str]) -> Iterator[object]:
     if isinstance(item, Mapping):
-        for task, route in item.items():
+        # Celery looks for a dict's exact name before it tries the dict's patterns; here the first that fits decides.
+        for task, route in sorted(item.items(), key=lambda pair: not isinstance(pair[0], str) or "*" in pair[0]):
             yield _rule(task, route, exchange_types)
     elif isinstance(item, list | tuple):
         for task, route in [item] if _is_pair(item) else _pairs(item):

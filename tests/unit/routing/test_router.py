@@ -9,7 +9,7 @@ from kombu import Exchange, Queue
 
 from amqtask.errors import QueueNotDeclared, SettingsError, TopologyError
 from amqtask.routing.router import Route, Router
-from amqtask.settings import Settings
+from amqtask.settings import Settings, load
 from amqtask.topology.model import Topology
 
 DECLARED = {
@@ -137,6 +137,25 @@ def test_s39_callables_have_celerys_signature_and_their_place() -> None:
     assert made.route("other").queue == "feeds", "None passes on to the next rule"
     assert made.route("grow", ("a",)).routing_key == "feed.a"
     assert made.route("grow", ("b",)).routing_key == "feed.b", "what a callable said is not remembered"
+
+
+def test_s39_celerys_task_routes_keep_their_meaning() -> None:
+    routes = {"a.*": {"queue": "low"}, "a.b": {"queue": "feeds"}, re.compile("c"): {"queue": "images"}}
+    settings = load(
+        python={"task_routes": routes, "queues": DECLARED["queues"], "exchanges": DECLARED["exchanges"]}, environ={}
+    )
+    made = Router(settings, Topology.from_settings(settings))
+    assert [made.route(name).queue for name in ("a.b", "a.c", "c.d")] == ["feeds", "low", "images"]
+
+
+def test_s39_a_callables_exchange_type_must_be_the_declared_one() -> None:
+    def by_kind(name: str, *_: object, **__: object) -> object:
+        return {"exchange": "files", "exchange_type": name, "routing_key": "feed.x"}
+
+    made = router(**DECLARED, routes=[by_kind])
+    assert made.route("topic") == Route("files", "feed.x", None)
+    with pytest.raises(TopologyError, match="'files' is declared as topic, not as direct"):
+        made.route("direct")
 
 
 @pytest.mark.parametrize(
