@@ -21,6 +21,7 @@ from amqtask.publish.entry import Entry, RetryOptions, RetryPolicy
 from amqtask.publish.pipeline import Pipeline
 from amqtask.publish.sender import Sender
 from amqtask.topology.declare import operations
+from amqtask.transport.probe import QueueState
 from amqtask.wire.message import Encoded
 
 if TYPE_CHECKING:
@@ -123,6 +124,22 @@ class Publisher:
         """Begin a bulk send from this thread."""
         return Pipeline(self._make_entry, self._hand_over)
 
+    def probe(self, queue: str, *, timeout_s: float | None = None) -> QueueState:
+        """What the broker says of a queue now: for callers who want to know that somebody consumes before they send.
+
+        Raises:
+            TopologyError: there is no such queue.
+            AccessRefused: the broker lets only those look who may declare it (from RabbitMQ 4.2.6).
+            ConnectionLost: no answer within `timeout_s` seconds (default: the deadline).
+        """
+        bound_s = self._deadline_s if timeout_s is None else timeout_s
+        answer = self._running().probe(queue)
+        try:
+            return answer.result(bound_s)
+        except TimeoutError:
+            answer.cancel()
+            raise ConnectionLost(f"no answer about queue {queue!r} within {bound_s:g} s") from None
+
     def blocked(self) -> str | None:
         """The broker's reason while it takes no publishes; None also when nothing was sent yet."""
         sender = self._sender
@@ -169,10 +186,13 @@ class Publisher:
         return confirmation, entry
 
     def _hand_over(self, entries: Sequence[Entry]) -> None:
+        self._running().submit(entries)
+
+    def _running(self) -> Sender:
         sender = self._sender
         if sender is None or sender.ended or sender.pid != os.getpid():
-            sender = self._start()
-        sender.submit(entries)
+            return self._start()
+        return sender
 
     def _start(self) -> Sender:
         with self._lock:

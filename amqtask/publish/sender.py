@@ -10,10 +10,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amqtask.clock import SYSTEM, Clock
-from amqtask.errors import BrokerError, ConnectionLost
+from amqtask.errors import AmqtaskError, BrokerError, ConnectionLost
 from amqtask.publish import verdict
 from amqtask.publish.entry import Entry
 from amqtask.publish.outbox import Outbox
@@ -21,6 +23,7 @@ from amqtask.transport.connector import Connector
 from amqtask.transport.declarer import Declared, Declarer
 from amqtask.transport.log import EventLog
 from amqtask.transport.loop import Loop
+from amqtask.transport.probe import QueueState, probe_queue
 from amqtask.transport.session import CLOSE_TIMEOUT_S, Session
 from amqtask.transport.url import parse_urls
 
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
 log = EventLog("amqtask.publish")
 
+PROBE_AGAIN_S = 0.1  # between looks for a connection to ask by
 JOIN_GRACE_S = 1.0  # on top of the close timeout, for the thread to end
 
 
@@ -85,6 +89,12 @@ class Sender:
         """The broker's reason while it takes no publishes. From any thread."""
         return self._outbox.blocked
 
+    def probe(self, queue: str) -> Future[QueueState]:
+        """Look at a queue as soon as there is a connection. From any thread."""
+        answer: Future[QueueState] = Future()
+        self._loop.call_soon_threadsafe(partial(self._ask, queue, answer))
+        return answer
+
     # On the I/O thread
 
     def _run(self) -> None:
@@ -125,6 +135,23 @@ class Sender:
             log.error("topology.declare_failed", what=str(operation), error=str(error))
         if session is self._connector.session:
             self._outbox.attach(session)
+
+    def _ask(self, queue: str, answer: Future[QueueState]) -> None:
+        session = self._connector.session
+        if session is None or not session.is_open:
+            if not answer.done():
+                self._connector.hurry()
+                self._loop.call_later(PROBE_AGAIN_S, partial(self._ask, queue, answer))
+            return
+
+        def answered(state: QueueState | AmqtaskError) -> None:
+            if answer.set_running_or_notify_cancel():
+                if isinstance(state, QueueState):
+                    answer.set_result(state)
+                else:
+                    answer.set_exception(state)
+
+        probe_queue(session, queue, answered)
 
     def _session_lost(self, error: BrokerError) -> None:
         self._declarer.lost(error)

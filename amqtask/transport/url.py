@@ -88,7 +88,7 @@ def _parse(url: str) -> BrokerAddress:
         host = parts.hostname
     except ValueError:  # its text quotes what may be a password
         raise SettingsError(
-            f"{shown!r} is not a broker URL: host or port is wrong (in user and password write / as %2F, # as %23, @ as %40)"
+            f"{shown!r} is not a broker URL: host or port is wrong (in a password write / as %2F, # as %23, @ as %40)"
         ) from None
     if parts.fragment:
         raise SettingsError(f"{shown!r}: a '#' in user, password or virtual host must be written as %23")

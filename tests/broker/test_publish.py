@@ -20,9 +20,11 @@ from amqtask.errors import (
     Fate,
     MessageTooLarge,
     PublishRefused,
+    TopologyError,
     Unroutable,
 )
 from amqtask.publish.publisher import Outgoing
+from amqtask.transport.probe import QueueState
 from tests.support.publishing import message, publishing
 from tests.support.rabbit import Rabbit
 from tests.support.raw import Raw, drain
@@ -178,6 +180,17 @@ def test_k10_no_write_permission_is_access_refused(broker: Rabbit, vhost: str) -
         publisher.publish(message(), exchange="open", routing_key="q").result()
 
 
+def test_c04_a_sender_can_see_whether_anybody_consumes(vhost_url: str) -> None:
+    with Raw(vhost_url) as raw, publishing(vhost_url) as publisher:
+        raw.declare_queue("q")
+        raw.publish("q", b"x")
+        assert publisher.probe("q") == QueueState(ready=1, consumers=0)
+        with pytest.raises(TopologyError, match="nowhere"):
+            publisher.probe("nowhere")
+    with publishing("amqp://127.0.0.1:1/") as publisher, pytest.raises(ConnectionLost):
+        publisher.probe("q", timeout_s=0.3)
+
+
 def test_k08_confirmation_is_awaitable_and_calls_back(vhost_url: str) -> None:
     with Raw(vhost_url) as raw, publishing(vhost_url) as publisher:
         raw.declare_queue("q")
@@ -227,7 +240,7 @@ def in_a_child(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
 
 
-def test_c04_pain16_fork_before_and_after_publishing(vhost_url: str) -> None:
+def test_k10_pain16_fork_before_and_after_publishing(vhost_url: str) -> None:
     with Raw(vhost_url) as raw:
         raw.declare_queue("q")
         done = in_a_child(
