@@ -13,7 +13,7 @@ import click
 from amqtask.cli.support import chosen
 
 if TYPE_CHECKING:
-    from amqtask.node.multi.names import NodeName
+    from amqtask.pool.names import NodeName
     from amqtask.node.multi.options import Given, Option
     from amqtask.node.multi.plan import PlannedNode
 
@@ -91,7 +91,7 @@ OLD_SPELLINGS: Mapping[str, tuple[str, ...]] = {"pidfile": ("-p",)}
 def planned(ctx: click.Context, words: Sequence[str]) -> tuple[tuple[PlannedNode, ...], Mapping[str, str | None]]:
     """Read the words, check all they say, and plan the nodes. Raises SettingsError; nothing has happened by then."""
     from amqtask.errors import SettingsError
-    from amqtask.node.multi.names import node_names
+    from amqtask.pool.names import node_names
     from amqtask.node.multi.options import Given, Reader, chosen_for
     from amqtask.node.multi.plan import default_folders, plan
 

@@ -37,7 +37,12 @@ class PidFile:
             holder = os.read(fd, 32).decode("ascii", "replace").strip() or "another process"
             os.close(fd)
             raise PidFileTaken(f"pid file {self._path} is held by {holder}: is this node running already?") from error
+        held = os.read(fd, 32)
+        if held.strip() and not held.strip().isdigit():
+            os.close(fd)
+            raise PidFileTaken(f"pid file {self._path} holds something else than a pid, and is left alone")
         os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
         os.write(fd, f"{os.getpid()}\n".encode())
         self._fd = fd
 

@@ -12,6 +12,7 @@ from amqtask.app import App, find_app
 from amqtask.clock import SYSTEM
 from amqtask.errors import SettingsError, nearest
 from amqtask.execute.runner import Runner
+from amqtask.pool.names import NodeName, expand, node_name, path_values
 from amqtask.pool.plan import BrokerPlan, NodePlan, PoolPlan, PublishPlan
 from amqtask.settings import Settings
 from amqtask.settings import load as load_settings
@@ -65,8 +66,9 @@ def load(request: Mapping[str, Any], announce: Callable[[dict[str, float]], None
     settings = app.settings
     topology = app.topology.with_queues(settings.worker.queues or ())
     pools = _pools(settings, topology, kind=request["kind"])
+    name = node_name(settings.worker.name, host=socket.gethostname())
     plan = NodePlan(
-        name=node_name(settings.worker.name),
+        name=str(name),
         broker=BrokerPlan(
             url=settings.broker.url,
             heartbeat_s=settings.broker.heartbeat_s,
@@ -83,8 +85,8 @@ def load(request: Mapping[str, Any], announce: Callable[[dict[str, float]], None
         restart_backoff_max_s=settings.worker.restart_backoff_max_s,
         log_level=settings.log.level,
         log_format=settings.log.format,
-        log_file=settings.log.file,
-        pidfile=settings.worker.pidfile,
+        log_file=_path(settings.log.file, name, where="log.file"),
+        pidfile=_path(settings.worker.pidfile, name, where="worker.pidfile"),
         notes=tuple(settings.notes),
     )
     return Loaded(app, plan)
@@ -143,11 +145,5 @@ def _consumable(topology: Topology) -> list[str]:
     return [name for name in topology.queues if name not in dead]
 
 
-def node_name(pattern: str) -> str:
-    """A node's name from its pattern: `%h` is the host with its domain, `%n` the host alone, `%d` the domain alone."""
-    host = socket.gethostname()
-    short, _, domain = host.partition(".")
-    name = pattern if "@" in pattern else f"{pattern}@%h"
-    for sign, value in (("%h", host), ("%n", short), ("%d", domain)):
-        name = name.replace(sign, value)
-    return name.replace("%%", "%")
+def _path(pattern: str | None, name: NodeName, *, where: str) -> str | None:
+    return None if pattern is None else expand(pattern, path_values(name), where=where)

@@ -118,3 +118,17 @@ def test_a_node_that_never_connected_stops_at_once(own_broker, start_worker: Sta
     started = time.monotonic()
     assert worker.stop() == 0
     assert time.monotonic() - started < 5
+
+
+def test_s43_paths_name_the_node_and_a_foreign_file_is_left_alone(start_worker: StartWorker, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("not a pid")
+    refused = start_worker("-Q", "work", "--pidfile", str(precious), name="other", ready=False)
+    assert ended(refused) == 73
+    assert precious.read_text() == "not a pid"
+    worker = start_worker("-Q", "work", "--pidfile", str(tmp_path / "%n.%h.pid"), name="images")
+    assert (tmp_path / "images.test.pid").read_text() == f"{worker.pid}\n"
+    taken = start_worker("-Q", "work", "--pidfile", str(tmp_path / "images.test.pid"), name="second", ready=False)
+    assert ended(taken) == 73
+    assert worker.stop() == 0
+    assert not (tmp_path / "images.test.pid").exists()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amqtask.errors import SettingsError, nearest
-from amqtask.node.multi.names import NodeName
+from amqtask.pool.names import NodeName
 
 
 @dataclass(frozen=True, slots=True)

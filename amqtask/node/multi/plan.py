@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amqtask.errors import AmqtaskError, SettingsError
-from amqtask.node.multi.names import NodeName, expand, path_values
 from amqtask.node.multi.options import Given
+from amqtask.pool.names import NodeName, expand, path_values
 
 PIDFILE = "pidfile"
 LOGFILE = "logfile"

@@ -16,11 +16,11 @@ from amqtask.cli.main import cli
 from amqtask.cli.multi import Progress, _start_code, _stop_code
 from amqtask.cli.support import run
 from amqtask.clock import SYSTEM
-from amqtask.node.multi.names import NodeName
 from amqtask.node.multi.plan import PathUnusable, PlannedNode, make_folders
 from amqtask.node.multi.start import Started, tail
 from amqtask.node.multi.stop import Stopped, Stopper
 from amqtask.node.pidfile import PidFile
+from amqtask.pool.names import NodeName
 
 HOST = socket.gethostname()
 

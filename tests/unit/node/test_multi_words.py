@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from amqtask.errors import SettingsError
-from amqtask.node.multi.names import MAX_COUNT, NodeName, expand, node_names, path_values
 from amqtask.node.multi.options import Option, Reader, Words, chosen_for, select
 from amqtask.node.multi.plan import Folders, PlannedNode, default_folders, plan
+from amqtask.pool.names import MAX_COUNT, NodeName, expand, node_names, path_values
 
 HOST = "box.example.org"
 FOLDERS = Folders(Path("/pids"), Path("/logs"))

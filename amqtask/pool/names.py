@@ -59,7 +59,7 @@ def node_names(words: Sequence[str], *, host: str) -> tuple[NodeName, ...]:
         if not 1 <= count <= MAX_COUNT:
             raise SettingsError(f"{words[0]} nodes: the count is 1 to {MAX_COUNT}")
         words = [f"{RANGE_PREFIX}{number}" for number in range(1, count + 1)]
-    names = tuple(_name(word, host, position) for position, word in enumerate(words, 1))
+    names = tuple(node_name(word, host=host, position=position) for position, word in enumerate(words, 1))
     seen: dict[str, NodeName] = {}
     for name in names:
         if str(name) in seen:
@@ -68,7 +68,8 @@ def node_names(words: Sequence[str], *, host: str) -> tuple[NodeName, ...]:
     return names
 
 
-def _name(word: str, host: str, position: int) -> NodeName:
+def node_name(word: str, *, host: str, position: int = 1) -> NodeName:
+    """One node's name as it was written, with `%h`, `%n` and `%d` as in `node_names`. Raises SettingsError."""
     alone, _, domain = host.partition(".")
     where = f"node {word!r}"
     short, at, given = word.partition("@")
