@@ -15,6 +15,7 @@ setup: ## Install what is missing: RabbitMQ's programs (as root) and .venv
 	@scripts/setup dev
 
 test: lint ## Check style and types, then run the tests (TESTS="tests/unit -k name" runs some)
+	@scripts/setup dev systemd
 	$(BIN)/python -m pytest $(TESTS)
 
 lint: setup ## Check style and types
