@@ -59,8 +59,9 @@ class RetryPolicy:
         return self.max_retries is None or retry <= self.max_retries
 
     def pause_s(self, retry: int) -> float:
-        """The pause before the `retry`-th one."""
-        return max(0.0, min(self.interval_max_s, self.interval_start_s + (retry - 1) * self.interval_step_s))
+        """The pause before the `retry`-th one; none for the 0th."""
+        pause_s = self.interval_start_s + (retry - 1) * self.interval_step_s
+        return max(0.0, min(self.interval_max_s, pause_s)) if retry else 0.0
 
 
 class Entry:
@@ -77,11 +78,11 @@ class Entry:
         "exchange",
         "id",
         "in_doubt",
+        "losses",
         "message",
         "policy",
         "returned",
         "routing_key",
-        "sends",
         "settled",
         "size",
         "tag",
@@ -106,7 +107,7 @@ class Entry:
         self.done = done
         self.size = len(message.body) + len(message.properties)
         self.tag = 0  # the delivery tag while it is in flight, else 0
-        self.sends = 0  # how often it was written
+        self.losses = 0  # how often its session was lost while it was in flight
         self.in_doubt = False  # it was written on a channel that died without an answer: the broker may have it
         self.alone = False  # it may be what the broker closed a channel over: nothing else is in flight with it
         self.returned = ""  # what basic.return said; its ack will follow

@@ -90,7 +90,6 @@ class Lane(NullSink):
         self._bytes += entry.size
         self._exclusive = entry.alone
         entry.tag = tag
-        entry.sends += 1
 
     def unanswered(self) -> list[Entry]:
         """What is in flight, in the order of writing."""

@@ -105,7 +105,10 @@ class Outbox:
         lane, self._lane = self._lane, None
         self._session = None
         if lane is not None:
-            self._send_again(lane.end(), error)
+            in_flight = self._without_returned(lane.end())
+            for entry in in_flight:
+                entry.losses += 1
+            self._send_again(in_flight, error)
         for entry in tuple(self._waiting):  # what is told of an end may submit anew
             if not error.retryable or entry.policy is None:
                 self._settle(entry, verdict.unsent(entry, error))
@@ -159,19 +162,23 @@ class Outbox:
         """Queue again what was in flight on a channel that is gone, ahead of what never was, after its pause."""
         later: dict[float, list[Entry]] = {}
         for entry in entries:
-            if entry.returned:
-                self._settle(entry, verdict.unroutable(entry))
-                continue
             entry.in_doubt = True
-            if entry.policy is None or not entry.policy.allows(entry.sends):
+            if entry.policy is None or not entry.policy.allows(entry.losses):
                 self._settle(entry, verdict.unanswered(entry, str(why)))
             else:
-                later.setdefault(entry.policy.pause_s(entry.sends), []).append(entry)
+                later.setdefault(entry.policy.pause_s(entry.losses), []).append(entry)
         for pause_s, group in later.items():
             if pause_s:
                 self._loop.call_later(pause_s, partial(self._queue_first, group))
             else:
                 self._queue_first(group)
+
+    def _without_returned(self, entries: list[Entry]) -> list[Entry]:
+        """What was in flight and not handed back: what was has its answer, only the ack that follows is missing."""
+        for entry in entries:
+            if entry.returned:
+                self._settle(entry, verdict.unroutable(entry))
+        return [entry for entry in entries if not entry.settled]
 
     def _queue_first(self, entries: list[Entry]) -> None:
         if self._session is None:
@@ -207,7 +214,7 @@ class Outbox:
             self._loop.call_later(CHANNEL_RETRY_S, lambda: self._open_lane(session))
             return
         self._lane = None
-        in_flight = lane.end()
+        in_flight = self._without_returned(lane.end())
         judged = verdict.judge(error, in_flight, known_exchanges=lane.confirmed_exchanges)
         log.warning("publish.channel_closed", error=str(error), in_flight=len(in_flight), refused=len(judged.refused))
         for entry, reason in judged.refused:

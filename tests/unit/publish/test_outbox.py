@@ -305,6 +305,26 @@ def test_k08_an_unnamed_offender_is_found_by_sending_one_at_a_time() -> None:
     assert [bench.ended(name) for name in (*names, "later") if name != "m3"] == [None] * 6
 
 
+def test_k09_channels_closed_over_others_are_no_retries() -> None:
+    bench = Bench()
+    bench.submit("innocent", policy=RetryPolicy(max_retries=0))
+    for number in range(5):
+        bench.submit(f"m{number}", exchange=f"gone{number}")
+        bench.session.close_channel(404, f"NOT_FOUND - no exchange 'gone{number}' in vhost '/'")
+    bench.session.sink.on_ack(1, True)
+    assert bench.ended("innocent") is None
+    assert {bench.ended(f"m{number}") for number in range(5)} == {Unroutable}
+
+
+def test_k08_what_came_back_before_the_channel_closed_is_no_suspect() -> None:
+    bench = Bench()
+    bench.submit("back")
+    bench.submit("bad")
+    give_back(bench, "back")
+    bench.session.close_channel(406, "PRECONDITION_FAILED - something")
+    assert (bench.ended("back"), bench.ended("bad")) == (Unroutable, PublishRefused)
+
+
 def test_k08_what_is_told_of_an_end_may_send_anew() -> None:
     bench = Bench()
     bench.submit("a", then=partial(bench.submit, "b"))
