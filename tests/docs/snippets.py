@@ -21,6 +21,7 @@ import doctest
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_S = 30.0
 RUN_S = 60.0
 EVENTUALLY_S = 20.0
+MARK = "AMQTASK_TEST_PAGE"  # in the environment of all that a page runs
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
 _NAME = re.compile(r"# (?P<name>[\w./-]+\.(py|toml))\s*$")
 
@@ -108,6 +110,7 @@ class PageRunner:
             "HOME": str(folder),
             "PYTHONDONTWRITEBYTECODE": "1",  # a page may write a module twice within a second
             **environ,
+            MARK: str(folder),
         }
         self._workers: list[subprocess.Popen[bytes]] = []
 
@@ -116,6 +119,9 @@ class PageRunner:
 
     def __exit__(self, *_: object) -> None:
         self.stop_workers()
+        for pid in marked(str(self._folder)):  # what went into the background by itself, and a failed page left there
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def run(self, snippet: Snippet) -> None:
         """Run or check one. Raises Wrong."""
@@ -233,6 +239,16 @@ class PageRunner:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
+
+
+def marked(mark: str) -> list[int]:
+    """The processes whose environment has this mark."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={mark}".encode() in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+                found.append(int(name))
+    return found
 
 
 def check_make(snippet: Snippet) -> None:
