@@ -7,7 +7,6 @@ that it does not have) is remembered and left out on the next session, or it wou
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,10 @@ from amqtask.errors import (
     AmqtaskError,
     BrokerError,
     ChannelClosed,
-    TopologyConflict,
     TopologyError,
     TopologyUnsupported,
 )
+from amqtask.topology.conflict import refusal
 from amqtask.topology.declare import Bind, DeclareExchange, DeclareQueue, Operation
 from amqtask.transport.log import EventLog
 from amqtask.transport.session import Channel, Session
@@ -37,8 +36,6 @@ ACCESS_REFUSED, NOT_FOUND, RESOURCE_LOCKED, PRECONDITION_FAILED = 403, 404, 405,
 NOT_IMPLEMENTED, INTERNAL_ERROR = 540, 541
 # The codes by which the broker closes the connection over an operation, rather than for reasons of its own.
 _OVER_AN_OPERATION = frozenset({501, 502, 503, 504, 505, 530, NOT_IMPLEMENTED, INTERNAL_ERROR})
-# "inequivalent arg 'x-max-length' for queue 'q' in vhost '/': received '3' but current is '2'"
-_INEQUIVALENT = re.compile(r"inequivalent arg '([^']+)' for .*?: received (.+?) but current is (.+?)\.?$", re.DOTALL)
 
 _REPLIES = [spec.Queue.DeclareOk, spec.Exchange.DeclareOk, spec.Queue.BindOk, spec.Exchange.BindOk]
 
@@ -130,17 +127,8 @@ def explain(operation: Operation, error: ChannelClosed) -> AmqtaskError:
         return AccessRefused(f"{operation}: {text}", code=ACCESS_REFUSED)
     if error.code == NOT_FOUND:
         return TopologyError(f"{operation} does not exist: {text}")
-    if error.code == PRECONDITION_FAILED:
-        found = _INEQUIVALENT.search(text)
-        if found is not None:
-            declared, live = found[2].strip("'"), found[3].strip("'")
-            return TopologyConflict(
-                f"{operation}: the broker has it with {found[1]} = {live}, declared is {declared}",
-                {found[1]: (declared, live)},
-            )
-        return TopologyConflict(f"{operation}: {text}")
-    if error.code == RESOURCE_LOCKED:
-        return TopologyConflict(f"{operation} is exclusive to another connection: {text}")
+    if error.code in (PRECONDITION_FAILED, RESOURCE_LOCKED) and not isinstance(operation, Bind):
+        return refusal(text, operation.queue if isinstance(operation, DeclareQueue) else operation.exchange)
     return TopologyError(f"{operation}: {text}")
 
 
