@@ -59,8 +59,14 @@ def find(config_file: str | None, environ: Mapping[str, str]) -> Path | None:
 
 def read_toml(path: Path, layer: Layer) -> dict[str, object]:
     """The file's content; what makes it unreadable becomes a problem of `layer`."""
+    # Here, as it takes long and a program without a file need not wait for it.
+    from amqtask.settings.sources import toml_content
+
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        if path.is_file():
+            return toml_content(path)
+        # A glob finds directories, too, and the library passes over whatever is no file.
+        layer.problem("", "cannot be read: it is no file", str(path))
     except OSError as error:
         layer.problem("", f"cannot be read: {error.strerror}", str(path))
     except UnicodeDecodeError as error:

@@ -284,7 +284,7 @@ The configuration file is the first that exists of `--config`, `AMQTASK_CONFIG`,
 `./config/amqtask.toml`, `~/.config/amqtask/amqtask.toml` and `/etc/amqtask/amqtask.toml`; one that is named and missing
 is an error. Lists are replaced as a whole, except for routes: those of a stronger source come first, and the others
 stay. Unknown keys, variables and names are errors. Where TOML or a variable has to say that an optional number, word or
-path is not set, it says `none`.
+path is not set, it says `none`. A variable gives a list or a table as JSON; a list of words may have commas instead.
 
 `amqtask config show --origin` prints what holds and where it came from; `amqtask config check` prints every mistake
 at once."""

@@ -142,18 +142,22 @@ Priority: TypeAlias = Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=2
 Seconds: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds: TypeAlias = Annotated[float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False)]
 
+# Where a list stands or text that spells one. The reading of variables looks for these: it asks for JSON elsewhere.
+LISTED = BeforeValidator(_listed)
+URLS = BeforeValidator(_urls)
+
 Text: TypeAlias = Annotated[str, AfterValidator(_not_blank)]
 Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 NameOrEmpty: TypeAlias = Annotated[str, AfterValidator(_name_or_empty)]
-BrokerUrls: TypeAlias = Annotated[str, BeforeValidator(_urls), AfterValidator(_not_blank)]
+BrokerUrls: TypeAlias = Annotated[str, URLS, AfterValidator(_not_blank)]
 TaskRule: TypeAlias = Annotated[str, BeforeValidator(_pattern), AfterValidator(_task_rule)]
 
 Serializer: TypeAlias = Annotated[Literal["json"], BeforeValidator(_content_name)]
-Serializers: TypeAlias = Annotated[tuple[Serializer, ...], BeforeValidator(_listed)]
+Serializers: TypeAlias = Annotated[tuple[Serializer, ...], LISTED]
 Compression: TypeAlias = Annotated[Literal["gzip", "bzip2"] | None, BeforeValidator(_compression_name)]
 
-Names: TypeAlias = Annotated[tuple[Name, ...], BeforeValidator(_listed)]
-Texts: TypeAlias = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
+Names: TypeAlias = Annotated[tuple[Name, ...], LISTED]
+Texts: TypeAlias = Annotated[tuple[Text, ...], LISTED]
 
 OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(_none_or_empty)]
 OptionalPositive: TypeAlias = Annotated[Positive | None, BeforeValidator(_none_or_empty)]
@@ -164,4 +168,4 @@ OptionalText: TypeAlias = Annotated[Text | None, BeforeValidator(_none_or_empty)
 # A name may be the word `none`, so that word is nothing special here.
 OptionalName: TypeAlias = Annotated[Name | None, BeforeValidator(_empty)]
 OptionalNameOrEmpty: TypeAlias = NameOrEmpty | None
-OptionalNames: TypeAlias = Annotated[Names | None, BeforeValidator(_empty)]
+OptionalNames: TypeAlias = Annotated[tuple[Name, ...] | None, LISTED, BeforeValidator(_empty)]

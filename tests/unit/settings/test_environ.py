@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from amqtask.errors import SettingsError
+from amqtask.settings import ExchangeSettings, PoolSettings, QueueSettings
 from amqtask.settings.environ import known_variables
 from tests.unit.settings.helpers import loaded, problem
 
@@ -112,6 +114,71 @@ def test_log_file_is_a_setting_and_no_secret() -> None:
 )
 def test_structure_is_given_as_json(variable: str, value: str) -> None:
     assert "JSON" in problem(environ={variable: value}).text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AMQTASK_QUEUES", "null"),
+        ("AMQTASK_BROKER", "5"),
+        ("AMQTASK_QUEUES__Q", ""),
+        ("AMQTASK_TOPOLOGY__FILES", "[a"),
+        ("AMQTASK_WORKER__QUEUES", '["a"'),
+        ("AMQTASK_BROKER__URL", "[amqp://a"),
+    ],
+)
+def test_what_is_no_json_or_of_the_wrong_kind_is_refused(variable: str, value: str) -> None:
+    found = problem(environ={variable: value})
+    assert "JSON" in found.text
+    assert found.where == f"env {variable}"
+
+
+def test_a_list_is_spelled_as_json_or_as_its_type_spells_it() -> None:
+    for text in ("amqp://a/;amqp://b/", '["amqp://a/", "amqp://b/"]'):
+        assert loaded(environ={"AMQTASK_BROKER__URL": text}).broker.url == "amqp://a/;amqp://b/"
+    for text in ("5,true", ' ["5", "true"]'):
+        assert loaded(environ={"AMQTASK_WORKER__QUEUES": text}).worker.queues == ("5", "true")
+        assert loaded(environ={"AMQTASK_POOLS__P__QUEUES": text}).pools["p"].queues == ("5", "true")
+    assert loaded(environ={"AMQTASK_WORKER__QUEUES": ""}).worker.queues is None
+
+
+def test_the_case_after_the_prefix_does_not_count() -> None:
+    settings = loaded(environ={"AMQTASK_Log__Level": "debug", "AMQTASK_queues__Q__MAX_length": "5"})
+    assert (settings.log.level, settings.queues["q"].max_length) == ("debug", 5)
+
+
+def test_text_is_not_taken_for_json() -> None:
+    settings = loaded(environ={"AMQTASK_APP": "null", "AMQTASK_TASKS__DEFAULT_QUEUE": "[x]", "AMQTASK_LOG__FILE": "7"})
+    assert (settings.app, settings.tasks.default_queue, settings.log.file) == ("null", "[x]", "7")
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [
+        (table, name)
+        for table, model in (("queues", QueueSettings), ("exchanges", ExchangeSettings), ("pools", PoolSettings))
+        for name in model.model_fields
+    ],
+)
+def test_every_key_of_a_declared_name_has_a_variable(table: str, name: str) -> None:
+    """Whatever it says: it is the value that holds, or the one that is refused."""
+    variable, key = f"AMQTASK_{table}__N__{name}".upper(), f"{table}.n.{name}"
+    needed = {"pools.n.queues": ["q"]} if table == "pools" else {}
+    try:
+        told = {key: loaded(needed, environ={variable: "7"}).origins[key]}
+    except SettingsError as error:
+        told = {one.key: one.where for one in error.problems}
+    assert told == {key: f"env {variable}"}
+
+
+def test_a_variable_of_this_process_counts_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMQTASK_LOG", '{"level": "debug"}')
+    monkeypatch.setenv("AMQTASK_LOG__FILE", "x")
+    assert loaded(environ={"AMQTASK_LOG": '{"format": "json"}'}).log.model_dump() == {
+        "level": "info",
+        "format": "json",
+        "file": None,
+    }
 
 
 def test_every_fixed_key_has_a_variable() -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -141,12 +142,25 @@ def test_content_types_stand_for_serializers() -> None:
     assert (settings.tasks.accept_content, settings.tasks.serializer) == (("json",), "json")
 
 
+def modules_after_load(sources: str, names: tuple[str, ...]) -> list[str]:
+    """Which of these modules a process has that did nothing but load its settings."""
+    script = (
+        f"import sys; from amqtask.settings import load; load({sources});"
+        f"print(*[name for name in {names} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return result.stdout.split()
+
+
 def test_importing_the_settings_costs_pydantic_and_little_more() -> None:
     """Every program that sends a task pays for it; kombu, pika and what pydantic-settings drags in have no part."""
     heavy = ("kombu", "celery", "pika", "asyncio", "ssl", "pydantic_settings", "click", "structlog")
-    script = (
-        "import sys; from amqtask.settings import load; load(environ={}, python={'task_default_queue': 'q'});"
-        f"print([name for name in {heavy} if name in sys.modules])"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
-    assert result.stdout.strip() == "[]"
+    assert modules_after_load("environ={}, python={'task_default_queue': 'q'}", heavy) == []
+
+
+@pytest.mark.parametrize(
+    "sources", ["environ={'AMQTASK_LOG__LEVEL': 'info'}", "environ={}, config_file='amqtask.toml'"]
+)
+def test_the_library_is_loaded_to_read_a_file_or_a_variable(sources: str, tmp_path: Path) -> None:
+    (tmp_path / "amqtask.toml").write_text("")
+    assert modules_after_load(sources, ("pydantic_settings", "kombu", "pika", "click")) == ["pydantic_settings"]

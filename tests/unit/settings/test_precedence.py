@@ -184,6 +184,12 @@ def test_c27_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     ]
 
 
+def test_c27_the_case_of_a_key_in_a_file_counts(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[Broker]\nheartbeat_s = 1\n[broker]\nheartbeat_s = 2\n")
+    found = problem(config_file="c.toml")
+    assert (found.key, found.nearest) == ("Broker", "broker")
+
+
 def test_a_table_where_a_value_is_and_the_other_way_round(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text('broker = "amqp://"\n[worker.concurrency]\nx = 1\n')
     assert [one.key for one in problems(config_file="c.toml")] == ["broker", "worker.concurrency"]
@@ -259,9 +265,16 @@ def test_a_topology_file_holds_topology_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "text"), [("no.toml", "there is no file"), ("a**b.toml", "no pattern of files"), ("none*.toml", None)]
+    ("files", "text"),
+    [
+        ("no.toml", "there is no file"),
+        ("dir*", "it is no file"),
+        ("a**b.toml", "no pattern of files"),
+        ("none*.toml", None),
+    ],
 )
-def test_topology_files_that_cannot_be_found(files: str, text: str | None) -> None:
+def test_topology_files_that_cannot_be_found(files: str, text: str | None, tmp_path: Path) -> None:
+    (tmp_path / "directory").mkdir()
     overrides = {"topology.files": [files]}
     if text is None:
         assert loaded(overrides=overrides).queues == {}
