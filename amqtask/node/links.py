@@ -16,6 +16,7 @@ from amqtask.pool.plan import NodePlan
 from amqtask.publish.entry import Entry, RetryPolicy
 from amqtask.publish.outbox import Outbox
 from amqtask.topology.declare import operations
+from amqtask.topology.versions import parse_version
 from amqtask.transport.connector import Connector
 from amqtask.transport.declarer import Declared, Declarer
 from amqtask.transport.loop import Loop
@@ -101,6 +102,9 @@ class Links:
         self._outbox.detach(error)
 
     def _declare(self, session: Session) -> None:
+        # A broker takes arguments that it does not know, and ignores them: say what will not do what it says.
+        for fault in self._plan.topology.faults(parse_version(session.server_version)):
+            log.warning("topology.unsupported", error=str(fault), version=session.server_version)
         self._declarer.run(session, self._operations, lambda declared: self._declared(session, declared))
 
     def _declared(self, session: Session, declared: Declared) -> None:

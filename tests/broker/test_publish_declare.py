@@ -92,7 +92,7 @@ def test_pain15_a_conflict_is_told_field_by_field_and_stops_nothing_else(vhost_u
     error = outcome.failures[1][1]
     assert isinstance(error, TopologyConflict)
     assert error.differences == {"x-max-length": (10, 9)}
-    assert "x-max-length = 9, declared is 10" in str(error)
+    assert "max_length (x-max-length): declared 10, live 9" in str(error)
     with Raw(vhost_url) as raw:
         assert raw.exists("old")
 

@@ -132,3 +132,19 @@ def test_s43_paths_name_the_node_and_a_foreign_file_is_left_alone(start_worker: 
     assert ended(taken) == 73
     assert worker.stop() == 0
     assert not (tmp_path / "images.test.pid").exists()
+
+
+def test_k02_an_argument_that_this_broker_would_ignore_is_said(
+    start_worker: StartWorker, broker_version: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "amqtask.toml"
+    config.write_text("[queues.work]\nconsumer_timeout_s = 60\n")
+    worker = start_worker("--config", str(config), ready=False)
+    if broker_version == "3.10":
+        wait_until(lambda: "topology.unsupported" in worker.log(), "nothing is said")
+        assert "x-consumer-timeout" in worker.log()
+    elif broker_version == "4.0":
+        worker.wait_ready()
+        assert "topology.unsupported" not in worker.log()
+    else:
+        wait_until(lambda: "topology.refused" in worker.log(), "nothing is said")
