@@ -23,7 +23,7 @@ from tests.support.raw import Raw
 from tests.support.sandbox import Sandbox
 
 ENOUGH = 5_000  # files, for the figures to mean something
-MORE = "/usr/share"
+MORE = ("/usr/share", "/usr/lib")  # where they are taken from when the usual folder has too few
 LOOK_EVERY_S = 0.2
 STUCK_S = 30.0
 
@@ -32,11 +32,12 @@ def files_to_index(folder: str, *, fill: bool) -> list[str]:
     """Every file below `folder`; with `fill`, as many below MORE as are missing to ENOUGH. Says what it does."""
     found = list(walk(folder))
     click.echo(f"{folder}: {len(found):,} files")
-    if fill and len(found) < ENOUGH:
-        known = set(found)
-        more = itertools.islice((path for path in walk(MORE) if path not in known), ENOUGH - len(found))
-        found += more
-        click.echo(f"{MORE}: the rest to {len(found):,} files, as {folder} has fewer than {ENOUGH:,} here")
+    if not fill or len(found) >= ENOUGH:
+        return found
+    known, missing = set(found), ENOUGH - len(found)
+    more = itertools.chain.from_iterable(walk(place) for place in MORE)
+    found += itertools.islice((path for path in more if path not in known), missing)
+    click.echo(f"that is fewer than {ENOUGH:,}, so with files from {' and '.join(MORE)}: {len(found):,}")
     return found
 
 

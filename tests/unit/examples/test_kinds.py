@@ -10,7 +10,7 @@ import pytest
 from amqtask.settings import load
 from amqtask.topology.model import Topology
 from amqtask.topology.reach import queues_reached
-from examples.file_index import kinds
+from examples.file_index import kinds, run
 from examples.file_index.index import walk
 
 
@@ -53,3 +53,18 @@ def test_a_walk_gives_every_file_once_in_order_and_follows_no_link_to_a_folder(t
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     assert list(walk(str(tmp_path))) == [f"{tmp_path}/{name}" for name in ("a", "nowhere", "b/two")]
+
+
+def test_too_few_files_are_filled_up_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("doc", "more"):
+        (tmp_path / folder).mkdir()
+        for number in range(4):
+            (tmp_path / folder / str(number)).touch()
+    monkeypatch.setattr(run, "ENOUGH", 7)
+    monkeypatch.setattr(run, "MORE", (str(tmp_path / "doc"), str(tmp_path / "more")))
+    assert len(run.files_to_index(str(tmp_path / "doc"), fill=False)) == 4
+    found = run.files_to_index(str(tmp_path / "doc"), fill=True)
+    assert len(found) == len(set(found)) == 7
+    assert "fewer than 7" in capsys.readouterr().out
