@@ -101,7 +101,8 @@ class Channel:
         on_closed, self._on_closed = self._on_closed, None
         then, self._then = self._then, None
         if then is not None:
-            then()
+            if self.session.is_open:  # else the channel went down with its session, and nobody has agreed to anything
+                then()
         elif on_closed is not None and isinstance(reason, ChannelClosedByBroker):
             on_closed(self, channel_error(reason))
 
