@@ -12,16 +12,26 @@ from amqtask.wire import frames
 
 
 class AckBatch:
-    """The unsettled tags of one channel, from `low` up. Thrown away with its channel."""
+    """The unsettled tags of one channel. Thrown away with its channel.
 
-    __slots__ = ("_channel", "_done", "_low", "_pending", "_write")
+    What it keeps is bounded by the prefetch, however long the oldest delivery takes: it remembers what is open, never
+    what is settled.
+    """
+
+    __slots__ = ("_channel", "_last", "_low", "_open", "_pending", "_write")
 
     def __init__(self, channel: int, write: Callable[[bytes], None]) -> None:
         self._channel = channel
         self._write = write
-        self._low = 1  # the lowest tag that has not been settled; RabbitMQ counts tags from 1 on each channel
-        self._done: set[int] = set()  # settled tags above the first gap
+        self._open: set[int] = set()  # delivered, and neither acknowledged on the wire nor given back
+        self._low = 1  # no tag below is open; RabbitMQ counts tags from 1 on each channel
+        self._last = 0  # the highest tag that was delivered
         self._pending: list[int] = []  # acknowledged in this turn, not yet written
+
+    def delivered(self, tag: int) -> None:
+        """`tag` has arrived; they rise."""
+        self._open.add(tag)
+        self._last = tag
 
     def ack(self, tag: int) -> None:
         """Acknowledge `tag` with the next flush."""
@@ -33,8 +43,7 @@ class AckBatch:
         `basic.nack` and not `basic.reject`: since RabbitMQ 4.3 only the latter counts as a failed delivery.
         """
         self._write(frames.nack(self._channel, tag, multiple=False, requeue=True))
-        self._done.add(tag)
-        self._advance()
+        self._open.discard(tag)
 
     def __len__(self) -> int:
         """Acknowledgements waiting for a flush."""
@@ -46,9 +55,8 @@ class AckBatch:
         if not pending:
             return
         self._pending = []
-        self._done.update(pending)
-        self._advance()
-        low = self._low
+        self._open.difference_update(pending)
+        low = self._advance()
         below = [tag for tag in pending if tag < low]
         out: list[bytes] = []
         if below:
@@ -58,9 +66,13 @@ class AckBatch:
         out += [frames.ack(self._channel, tag, multiple=False) for tag in pending if tag >= low]
         self._write(b"".join(out))
 
-    def _advance(self) -> None:
-        done, low = self._done, self._low
-        while low in done:
-            done.remove(low)
-            low += 1
+    def _advance(self) -> int:
+        """Find the lowest tag that is open. Each tag is passed once in the channel's life."""
+        still_open, last, low = self._open, self._last, self._low
+        if still_open:
+            while low <= last and low not in still_open:
+                low += 1
+        else:
+            low = last + 1
         self._low = low
+        return low

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
+from amqtask.clock import Clock
 from amqtask.consume.acks import AckBatch
 from amqtask.consume.delivery import Delivery
 from amqtask.errors import AmqtaskError, ConnectionLost
@@ -32,6 +33,7 @@ class Takes(Protocol):
 class QueueConsumer(NullSink):
     """Consumes one queue on one session after the other.
 
+    `prefetch()` says what is wanted, `worth_changing(current, wanted, since_lowered_s)` whether to change it for that.
     `paused` means: no consumer at the broker, by our own will, until `resume`. `changing` while a cancel, qos and
     consume are under way; what is asked meanwhile is done afterwards.
     """
@@ -43,6 +45,8 @@ class QueueConsumer(NullSink):
         *,
         taker: Takes,
         prefetch: Callable[[], int],
+        worth_changing: Callable[[int, int, float], bool],
+        clock: Clock,
         on_up: Callable[[QueueConsumer], None],
         on_down: Callable[[QueueConsumer, AmqtaskError], None],
     ) -> None:
@@ -54,8 +58,11 @@ class QueueConsumer(NullSink):
         self.prefetch = 0
         self.consuming = False
         self.paused = False
+        self.served = 0  # the number of the last hand-over from this queue: they rise, so the lowest has waited longest
         self._taker = taker
         self._wanted_prefetch = prefetch
+        self._worth_changing = worth_changing
+        self._clock = clock
         self._on_up = on_up
         self._on_down = on_down
         self._session: Session | None = None
@@ -63,9 +70,11 @@ class QueueConsumer(NullSink):
         self._acks: AckBatch | None = None
         self._tag = ""
         self._serial = 0
+        self._lowered_at = float("-inf")
         self._last_delivery = 0
         self._boundary = 0
         self._changing = False
+        self._opening = False
         self._stopped = False
 
     # -- sessions --------------------------------------------------------------------------------------------------
@@ -73,27 +82,35 @@ class QueueConsumer(NullSink):
     def open(self, session: Session) -> None:
         """Consume on `session`, which has just come up."""
         self._session = session
-        session.open_channel(self._opened, self._closed)
+        self.reopen()
 
     def forget(self) -> None:
         """The session is gone, and with it the channel, the tags and what was being changed."""
         self._session = None
+        self._opening = False
         self._lose_channel()
 
     def reopen(self) -> None:
-        """Try a new channel on the same session, after the broker closed the last one or cancelled the consumer."""
-        if self._session is not None and self._session.is_open and self._channel is None and not self._stopped:
-            self._session.open_channel(self._opened, self._closed)
+        """Try a channel on the session, after the broker closed the last one or cancelled the consumer.
+
+        Does nothing when there is one or one is under way: with two, acknowledgements would go to the wrong one.
+        """
+        session = self._session
+        if session is None or not session.is_open or self._channel is not None or self._opening or self._stopped:
+            return
+        self._opening = True
+        session.open_channel(self._opened, self._closed)
 
     def _opened(self, channel: Channel) -> None:
+        if channel.session is not self._session:
+            return
+        self._opening = False
         self._channel = channel
         self.generation += 1
         self._acks = AckBatch(channel.number, channel.session.send)
         channel.sink = self
-        channel.pika.add_on_cancel_callback(self._cancelled_by_broker)
-        if self._stopped or self.paused:
-            return
-        self._consume()
+        channel.pika.add_on_cancel_callback(lambda _frame: self._cancelled_by_broker(channel))
+        self._consume_if_wanted()
 
     def _closed(self, channel: Channel, error: AmqtaskError) -> None:
         if channel is not self._channel:
@@ -109,47 +126,48 @@ class QueueConsumer(NullSink):
         self._changing = False
         self._tag = ""
 
-    def _cancelled_by_broker(self, _frame: object) -> None:
-        # The queue was deleted, or its node went away: the channel lives, but what it brought can still be settled.
-        self.consuming = False
-        self._tag = ""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
+    def _cancelled_by_broker(self, channel: Channel) -> None:
+        # The queue was deleted, or its node went away. If it still exists, it gets back what is not settled.
+        if channel is not self._channel:
+            return
+        self.flush()
         self._lose_channel()
+        channel.close()
         self._on_down(self, ConnectionLost(f"the broker cancelled the consumer of {self.queue!r}: is the queue gone?"))
 
     # -- consuming -------------------------------------------------------------------------------------------------
 
-    def adjust(self, changes: Callable[[int, int], bool]) -> None:
-        """Change the prefetch to what is wanted now, if `changes(current, wanted)` says that it is worth it."""
+    def adjust(self) -> None:
+        """Change the prefetch to what is wanted now, if that is worth it."""
         if not self.consuming or self._changing or self.paused or self._stopped:
             return
         wanted = self._wanted_prefetch()
-        if changes(self.prefetch, wanted):
+        if wanted != self.prefetch and self._worth_changing(
+            self.prefetch, wanted, self._clock.monotonic() - self._lowered_at
+        ):
             # A changed basic.qos holds for later consumers only, so a running one is cancelled and begun anew.
-            self._cancel(self._consume)
+            self._cancel()
 
     def pause(self) -> None:
         """Take no more deliveries until `resume`. What arrives before the broker has heard of it is given back."""
         if not self.paused:
             self.paused = True
             if self.consuming and not self._changing:
-                self._cancel(self._resume_if_wanted)
+                self._cancel()
 
     def resume(self) -> None:
         """Take deliveries again."""
         if self.paused:
             self.paused = False
-            self._resume_if_wanted()
+            self._consume_if_wanted()
 
     def stop(self) -> None:
         """Take no more deliveries, for good."""
         self._stopped = True
         if self.consuming and not self._changing:
-            self._cancel(self._resume_if_wanted)
+            self._cancel()
 
-    def _resume_if_wanted(self) -> None:
+    def _consume_if_wanted(self) -> None:
         if self._channel is not None and not (self.paused or self._stopped or self.consuming or self._changing):
             self._consume()
 
@@ -161,7 +179,10 @@ class QueueConsumer(NullSink):
         self._serial += 1
         tag = f"amqtask.{self.generation}.{self._serial}"
         self.carried, self._boundary = self.unsettled, self._last_delivery
-        wanted = self.prefetch = max(1, self._wanted_prefetch())
+        wanted = max(1, self._wanted_prefetch())
+        if wanted < self.prefetch:
+            self._lowered_at = self._clock.monotonic()
+        self.prefetch = wanted
         self._tag = tag
 
         def consuming(_frame: object) -> None:
@@ -171,12 +192,13 @@ class QueueConsumer(NullSink):
             self.consuming = True
             self._on_up(self)
             if self.paused or self._stopped:
-                self._cancel(self._resume_if_wanted)
+                self._cancel()
 
         channel.pika.basic_qos(prefetch_count=wanted)
         channel.pika.basic_consume(self.queue, _taken_by_the_sink, consumer_tag=tag, callback=consuming)
 
-    def _cancel(self, then: Callable[[], None]) -> None:
+    def _cancel(self) -> None:
+        """End the consumer; once the broker has said so, begin the next one if one is wanted by then."""
         channel = self._channel
         if channel is None:
             return
@@ -188,7 +210,7 @@ class QueueConsumer(NullSink):
             self._changing = False
             self.consuming = False
             self._tag = ""
-            then()
+            self._consume_if_wanted()
 
         channel.pika.basic_cancel(self._tag, callback=cancelled)
 
@@ -198,8 +220,11 @@ class QueueConsumer(NullSink):
         self, consumer_tag: bytes, tag: int, redelivered: bool, route: bytes, properties: bytes, body: bytes
     ) -> None:
         """A delivery arrived."""
+        if self._acks is None:
+            return  # on a channel that is given up
         self.unsettled += 1
         self._last_delivery = tag
+        self._acks.delivered(tag)
         delivery = Delivery(self, self.generation, tag, redelivered, route, properties, body)
         if self.paused or self._stopped:
             self.give_back(delivery)

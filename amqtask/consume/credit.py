@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+RAISE_PAUSE_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class CreditPolicy:
@@ -41,10 +43,16 @@ class CreditPolicy:
         return 1 + min(self.max_ahead // 4, int(self.ahead_s / 4 / max(runtime_s, 1e-5)))
 
 
-def worth_changing(current: int, wanted: int, *, slots: int) -> bool:
-    """Whether a new prefetch is worth the cancel, qos and consume that it takes (about 3 ms without deliveries)."""
+def worth_changing(current: int, wanted: int, since_lowered_s: float, *, slots: int) -> bool:
+    """Whether a new prefetch is worth the cancel, qos and consume that it takes (about 3 ms without deliveries).
+
+    Down, and up to one message per slot: at once. Further up: not for `RAISE_PAUSE_S` after it went down, or a queue of
+    short tasks with a long one among them here and there would change its consumer with every tick.
+    """
     if wanted == current:
         return False
-    if wanted <= slots or current <= slots:
+    if wanted <= slots:
         return True
-    return wanted >= 2 * current or 2 * wanted <= current
+    if wanted < current:
+        return 2 * wanted <= current
+    return since_lowered_s >= RAISE_PAUSE_S and (current <= slots or wanted >= 2 * current)

@@ -19,7 +19,18 @@ class Delivery:
     outlived its session, until the same execution is delivered again.
     """
 
-    __slots__ = ("body", "crashes", "generation", "handover", "properties", "redelivered", "route", "source", "stored", "tag")
+    __slots__ = (
+        "body",
+        "crashes",
+        "generation",
+        "handover",
+        "properties",
+        "redelivered",
+        "route",
+        "source",
+        "stored",
+        "tag",
+    )
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import enum
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -97,6 +98,8 @@ class Node:
                 len(self._consumers),
                 taker=self,
                 prefetch=self._prefetch_of(pool, len(self._consumers)),
+                worth_changing=partial(worth_changing, slots=plan.concurrency),
+                clock=self._clock,
                 on_up=self._consuming,
                 on_down=self._consumer_lost,
             )
@@ -262,8 +265,7 @@ class Node:
                 if pool.full and pool.plan.name not in self._held:
                     self._hold(pool)
             for consumer in self._consumers:
-                slots = self._pool_of[consumer.index].plan.concurrency
-                consumer.adjust(lambda now, wanted, slots=slots: worth_changing(now, wanted, slots=slots))  # type: ignore[misc]
+                consumer.adjust()
         self._loop.call_later(TICK_S, self._tick)
 
     def _prefetch_of(self, pool: Pool, index: int) -> Callable[[], int]:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amqtask.consume.acks import AckBatch
+from amqtask.wire import frames
 
 ACK, NACK = 80, 120
 
@@ -34,9 +35,15 @@ class Broker:
             self.outstanding = [one for one in self.outstanding if one not in settled]
 
 
+def delivered(batch: AckBatch, tags: int) -> AckBatch:
+    for tag in range(1, tags + 1):
+        batch.delivered(tag)
+    return batch
+
+
 def test_k11_what_is_settled_in_one_turn_takes_one_frame() -> None:
     broker = Broker(100)
-    batch = AckBatch(1, broker.take)
+    batch = delivered(AckBatch(1, broker.take), 100)
     for tag in range(100, 0, -1):
         batch.ack(tag)
     batch.flush()
@@ -46,7 +53,7 @@ def test_k11_what_is_settled_in_one_turn_takes_one_frame() -> None:
 
 def test_k11_a_gap_is_never_acknowledged_over() -> None:
     broker = Broker(5)
-    batch = AckBatch(1, broker.take)
+    batch = delivered(AckBatch(1, broker.take), 5)
     for tag in (1, 2, 4, 5):
         batch.ack(tag)
     batch.flush()
@@ -57,7 +64,7 @@ def test_k11_a_gap_is_never_acknowledged_over() -> None:
 @given(st.permutations(range(1, 30)), st.sets(st.integers(1, 29)), st.data())
 def test_k11_every_tag_is_settled_as_asked(order: list[int], given_back: set[int], data: st.DataObject) -> None:
     broker = Broker(29)
-    batch = AckBatch(1, broker.take)
+    batch = delivered(AckBatch(1, broker.take), 29)
     for tag in order:
         if tag in given_back:
             batch.nack(tag)
@@ -69,3 +76,18 @@ def test_k11_every_tag_is_settled_as_asked(order: list[int], given_back: set[int
     assert broker.outstanding == []
     assert sorted(broker.acked) == sorted(set(range(1, 30)) - given_back)
     assert sorted(broker.returned) == sorted(given_back)
+
+
+def test_pain23_a_message_that_runs_for_hours_keeps_nothing_of_those_that_pass_it() -> None:
+    written: list[bytes] = []
+    batch = AckBatch(1, written.append)
+    batch.delivered(1)
+    for tag in range(2, 20_002):
+        batch.delivered(tag)
+        batch.ack(tag)
+        batch.flush()
+    tracked = [getattr(batch, name) for name in AckBatch.__slots__]
+    assert sum(len(one) for one in tracked if isinstance(one, set | list | dict)) == 1
+    batch.ack(1)
+    batch.flush()
+    assert written[-1] == frames.ack(1, 1, multiple=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amqtask.consume.credit import CreditPolicy, worth_changing
+from amqtask.consume.credit import RAISE_PAUSE_S, CreditPolicy, worth_changing
 
 
 def test_k12_long_and_unknown_tasks_get_one_message_per_slot() -> None:
@@ -31,8 +31,15 @@ def test_k12_a_configured_prefetch_is_kept() -> None:
 
 
 def test_k12_small_changes_of_a_large_prefetch_are_not_worth_their_cost() -> None:
-    assert not worth_changing(100, 120, slots=2)
-    assert worth_changing(100, 250, slots=2)
-    assert worth_changing(100, 2, slots=2)
-    assert worth_changing(2, 3, slots=2)
-    assert not worth_changing(2, 2, slots=2)
+    assert not worth_changing(100, 120, 60.0, slots=2)
+    assert worth_changing(100, 250, 60.0, slots=2)
+    assert worth_changing(100, 2, 60.0, slots=2)
+    assert worth_changing(2, 3, 60.0, slots=2)
+    assert not worth_changing(2, 2, 60.0, slots=2)
+
+
+def test_k12_after_it_went_down_a_prefetch_goes_up_to_the_slots_at_once_and_further_after_a_pause() -> None:
+    assert worth_changing(1, 2, 0.0, slots=2)
+    assert not worth_changing(2, 200, RAISE_PAUSE_S / 2, slots=2)
+    assert worth_changing(2, 200, RAISE_PAUSE_S, slots=2)
+    assert worth_changing(200, 2, 0.0, slots=2)
