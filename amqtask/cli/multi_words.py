@@ -13,9 +13,9 @@ import click
 from amqtask.cli.support import chosen
 
 if TYPE_CHECKING:
-    from amqtask.pool.names import NodeName
     from amqtask.node.multi.options import Given, Option
     from amqtask.node.multi.plan import PlannedNode
+    from amqtask.pool.names import NodeName
 
 NODES_HELP = """Nodes are names (w1 w2@%h) or one count (3: amqtask1 to amqtask3). Options of `amqtask worker` hold for
 all nodes; with nodes behind a colon for these only: -Q:1-3 images,video -c:w2 4 --loglevel:4,5=debug (places count
@@ -91,9 +91,9 @@ OLD_SPELLINGS: Mapping[str, tuple[str, ...]] = {"pidfile": ("-p",)}
 def planned(ctx: click.Context, words: Sequence[str]) -> tuple[tuple[PlannedNode, ...], Mapping[str, str | None]]:
     """Read the words, check all they say, and plan the nodes. Raises SettingsError; nothing has happened by then."""
     from amqtask.errors import SettingsError
-    from amqtask.pool.names import node_names
     from amqtask.node.multi.options import Given, Reader, chosen_for
     from amqtask.node.multi.plan import default_folders, plan
+    from amqtask.pool.names import node_names
 
     if not hasattr(os, "pidfd_open"):
         raise SettingsError("needs Linux; run `amqtask worker` under this system's service manager", where="multi")

@@ -78,7 +78,7 @@ class BrokerSettings(Section):
     url: BrokerUrls = "amqp://guest:guest@localhost:5672//"
     """Where RabbitMQ is. Several hosts of one cluster: a list, or one string with `;` between them."""
     heartbeat_s: Count = 10
-    """Seconds between heartbeats; a broker that is silent for two of them is lost. 0 leaves it to the broker."""
+    """Seconds between heartbeats; a broker that is silent for 5 s longer than that is lost. 0 leaves it to the broker."""
     connect_timeout_s: PositiveSeconds = 5.0
     """Seconds that one attempt to connect to one host may take."""
     reconnect_max_s: PositiveSeconds = 30.0
@@ -90,10 +90,10 @@ class BrokerSettings(Section):
 
 
 class RetryPolicySettings(Section):
-    """How a publish is tried again while the broker cannot be reached."""
+    """How a message is sent again after its connection was lost."""
 
     max_retries: OptionalCount = 3
-    """Tries after the first one; `none` means until the deadline."""
+    """Times it is sent again after the first; `none` means until the deadline."""
     interval_start_s: Seconds = 0.0
     """Seconds before the first further try."""
     interval_step_s: Seconds = 0.2
@@ -110,9 +110,9 @@ class PublishSettings(Section):
     max_body_bytes: Positive = 8 * 1024 * 1024
     """Largest body, in bytes, that is sent."""
     retry: bool = True
-    """Whether an unreachable broker is tried again."""
+    """Whether a message whose connection was lost before the broker's answer is sent again, under the same id."""
     retry_policy: RetryPolicySettings = Field(default_factory=RetryPolicySettings)
-    """How it is tried again."""
+    """How often, and with which pauses; all of it within the deadline."""
 
 
 class TasksSettings(Section):
