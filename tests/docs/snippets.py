@@ -141,6 +141,14 @@ class PageRunner:
             case _:
                 check_make(snippet)
 
+    def fault(self, snippet: Snippet) -> str | None:
+        """Run or check one; gives what is wrong with it."""
+        try:
+            self.run(snippet)
+        except Wrong as wrong:
+            return str(wrong)
+        return None
+
     def stop_workers(self) -> None:
         """End the workers that run."""
         for worker in self._workers:

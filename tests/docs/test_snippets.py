@@ -26,7 +26,7 @@ def test_every_snippet_does_what_its_page_says(
         environ["AMQTASK_BROKER__MANAGEMENT_URL"] = broker.management_url
     with PageRunner(sandbox, tmp_path, environ) as runner:
         for snippet in snippets(page):
-            runner.run(snippet)
+            assert runner.fault(snippet) is None
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
