@@ -65,3 +65,12 @@ def test_the_page_on_dead_letters_has_every_reason() -> None:
     outcomes = ["failed", "rejected", "worker_lost", "not_registered", "bad_arguments", "expired"]
     for reason in [*reasons, *outcomes]:
         assert f"`{reason}`" in text, reason
+
+
+def test_the_page_on_exit_codes_says_after_which_systemd_does_not_restart() -> None:
+    unit = (ROOT / "deploy/systemd/amqtask-worker@.service").read_text(encoding="utf-8")
+    found = re.search(r"^RestartPreventExitStatus=(.*)$", unit, re.MULTILINE)
+    assert found
+    *first, last = found[1].split()
+    text = " ".join((ROOT / "docs/reference/exit-codes.md").read_text(encoding="utf-8").split())
+    assert f"{', '.join(first)} and {last}." in text
