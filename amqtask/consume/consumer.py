@@ -13,6 +13,7 @@ import structlog
 
 from amqtask.clock import Clock
 from amqtask.consume.acks import AckBatch
+from amqtask.consume.credit import Steps
 from amqtask.consume.delivery import Delivery
 from amqtask.errors import AmqtaskError, ConnectionLost
 from amqtask.transport.lean import NullSink
@@ -33,7 +34,7 @@ class Takes(Protocol):
 class QueueConsumer(NullSink):
     """Consumes one queue on one session after the other.
 
-    `prefetch()` says what is wanted, `worth_changing(current, wanted, since_lowered_s)` whether to change it for that.
+    `prefetch()` says what is wanted, `steps` when to follow it.
     `paused` means: no consumer at the broker, by our own will, until `resume`. `changing` while a cancel, qos and
     consume are under way; what is asked meanwhile is done afterwards.
     """
@@ -45,7 +46,7 @@ class QueueConsumer(NullSink):
         *,
         taker: Takes,
         prefetch: Callable[[], int],
-        worth_changing: Callable[[int, int, float], bool],
+        steps: Steps,
         clock: Clock,
         on_up: Callable[[QueueConsumer], None],
         on_down: Callable[[QueueConsumer, AmqtaskError], None],
@@ -61,7 +62,7 @@ class QueueConsumer(NullSink):
         self.served = 0  # the number of the last hand-over from this queue: they rise, so the lowest has waited longest
         self._taker = taker
         self._wanted_prefetch = prefetch
-        self._worth_changing = worth_changing
+        self._steps = steps
         self._clock = clock
         self._on_up = on_up
         self._on_down = on_down
@@ -70,7 +71,6 @@ class QueueConsumer(NullSink):
         self._acks: AckBatch | None = None
         self._tag = ""
         self._serial = 0
-        self._lowered_at = float("-inf")
         self._last_delivery = 0
         self._boundary = 0
         self._changing = False
@@ -138,13 +138,10 @@ class QueueConsumer(NullSink):
     # -- consuming -------------------------------------------------------------------------------------------------
 
     def adjust(self) -> None:
-        """Change the prefetch to what is wanted now, if that is worth it."""
+        """Change the prefetch to what is wanted now, if that is due. To be called every 50 ms or so."""
         if not self.consuming or self._changing or self.paused or self._stopped:
             return
-        wanted = self._wanted_prefetch()
-        if wanted != self.prefetch and self._worth_changing(
-            self.prefetch, wanted, self._clock.monotonic() - self._lowered_at
-        ):
+        if self._steps.due(self.prefetch, self._wanted_prefetch(), self._clock.monotonic()):
             # A changed basic.qos holds for later consumers only, so a running one is cancelled and begun anew.
             self._cancel()
 
@@ -180,8 +177,7 @@ class QueueConsumer(NullSink):
         tag = f"amqtask.{self.generation}.{self._serial}"
         self.carried, self._boundary = self.unsettled, self._last_delivery
         wanted = max(1, self._wanted_prefetch())
-        if wanted < self.prefetch:
-            self._lowered_at = self._clock.monotonic()
+        self._steps.taken(self.prefetch, wanted, self._clock.monotonic())
         self.prefetch = wanted
         self._tag = tag
 

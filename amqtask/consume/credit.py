@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RAISE_PAUSE_S = 1.0
+LOWER_AFTER_S = 0.09  # the tick after the next
+RAISE_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,37 @@ class CreditPolicy:
         return 1 + min(self.max_ahead // 4, int(self.ahead_s / 4 / max(runtime_s, 1e-5)))
 
 
-def worth_changing(current: int, wanted: int, since_lowered_s: float, *, slots: int) -> bool:
-    """Whether a new prefetch is worth the cancel, qos and consume that it takes (about 3 ms without deliveries).
+class Steps:
+    """When the prefetch of one queue follows what is wanted. Each change takes a cancel, a qos and a consume: work for
+    the broker, and about 3 ms without deliveries."""
 
-    Down, and up to one message per slot: at once. Further up: not for `RAISE_PAUSE_S` after it went down, or a queue of
-    short tasks with a long one among them here and there would change its consumer with every tick.
-    """
-    if wanted == current:
-        return False
-    if wanted <= slots:
-        return True
-    if wanted < current:
-        return 2 * wanted <= current
-    return since_lowered_s >= RAISE_PAUSE_S and (current <= slots or wanted >= 2 * current)
+    __slots__ = ("_below_since", "_lowered_at", "_slots")
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._below_since: float | None = None
+        self._lowered_at = float("-inf")
+
+    def due(self, current: int, wanted: int, now: float) -> bool:
+        """Whether to change it at `now`, in seconds by any clock that never goes back.
+
+        Up to one message per slot: at once. Down: when less has been wanted for `LOWER_AFTER_S`, so that one task that
+        lasts a little does not count. Further up: not for `RAISE_PAUSE_S` after it went down, or a queue of short tasks
+        with a long one here and there would change its consumer with every tick.
+        """
+        if wanted < current:
+            if 2 * wanted > current and wanted > self._slots:
+                return False
+            if self._below_since is None:
+                self._below_since = now
+            return now - self._below_since >= LOWER_AFTER_S
+        self._below_since = None
+        if wanted == current or wanted <= self._slots:
+            return wanted != current
+        return now - self._lowered_at >= RAISE_PAUSE_S and (current <= self._slots or wanted >= 2 * current)
+
+    def taken(self, before: int, after: int, now: float) -> None:
+        """It has been changed."""
+        self._below_since = None
+        if after < before:
+            self._lowered_at = now

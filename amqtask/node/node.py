@@ -10,13 +10,12 @@ import enum
 import os
 import signal
 from collections.abc import Callable
-from functools import partial
 
 import structlog
 
 from amqtask.clock import Clock
 from amqtask.consume.consumer import QueueConsumer
-from amqtask.consume.credit import worth_changing
+from amqtask.consume.credit import Steps
 from amqtask.consume.delivery import Delivery
 from amqtask.errors import AmqtaskError, BrokerError
 from amqtask.node.links import Links
@@ -98,7 +97,7 @@ class Node:
                 len(self._consumers),
                 taker=self,
                 prefetch=self._prefetch_of(pool, len(self._consumers)),
-                worth_changing=partial(worth_changing, slots=plan.concurrency),
+                steps=Steps(plan.concurrency),
                 clock=self._clock,
                 on_up=self._consuming,
                 on_down=self._consumer_lost,

@@ -9,6 +9,7 @@ import pytest
 
 from amqtask.clock import Clock
 from amqtask.consume.consumer import QueueConsumer
+from amqtask.consume.credit import Steps
 from amqtask.consume.delivery import Delivery
 from amqtask.errors import AmqtaskError, ChannelClosed
 from amqtask.wire import frames
@@ -98,7 +99,7 @@ class World:
             0,
             taker=self,
             prefetch=lambda: self.wanted,
-            worth_changing=lambda current, wanted, _since: current != wanted,
+            steps=Steps(16),
             clock=Clock(monotonic=lambda: self.now),
             on_up=self.up,
             on_down=lambda _consumer, error: self.downs.append(error),

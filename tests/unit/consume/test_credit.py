@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amqtask.consume.credit import RAISE_PAUSE_S, CreditPolicy, worth_changing
+from amqtask.consume.credit import LOWER_AFTER_S, RAISE_PAUSE_S, CreditPolicy, Steps
 
 
 def test_k12_long_and_unknown_tasks_get_one_message_per_slot() -> None:
@@ -30,16 +30,30 @@ def test_k12_a_configured_prefetch_is_kept() -> None:
     assert policy.prefetch(60.0, 500) == 10
 
 
+def steps(slots: int = 2, *, lowered_at: float | None = None) -> Steps:
+    made = Steps(slots)
+    if lowered_at is not None:
+        made.taken(100, 2, lowered_at)
+    return made
+
+
 def test_k12_small_changes_of_a_large_prefetch_are_not_worth_their_cost() -> None:
-    assert not worth_changing(100, 120, 60.0, slots=2)
-    assert worth_changing(100, 250, 60.0, slots=2)
-    assert worth_changing(100, 2, 60.0, slots=2)
-    assert worth_changing(2, 3, 60.0, slots=2)
-    assert not worth_changing(2, 2, 60.0, slots=2)
+    assert not steps().due(100, 120, 0.0)
+    assert steps().due(100, 250, 0.0)
+    assert steps().due(2, 3, 0.0)
+    assert not steps().due(2, 2, 0.0)
+
+
+def test_pain20_less_is_followed_when_it_has_been_wanted_for_a_moment() -> None:
+    of_one = steps()
+    assert not of_one.due(100, 2, 0.0)
+    assert of_one.due(100, 2, LOWER_AFTER_S)
+    assert not of_one.due(100, 100, LOWER_AFTER_S)  # a blip
+    assert not of_one.due(100, 2, 1.0)
 
 
 def test_k12_after_it_went_down_a_prefetch_goes_up_to_the_slots_at_once_and_further_after_a_pause() -> None:
-    assert worth_changing(1, 2, 0.0, slots=2)
-    assert not worth_changing(2, 200, RAISE_PAUSE_S / 2, slots=2)
-    assert worth_changing(2, 200, RAISE_PAUSE_S, slots=2)
-    assert worth_changing(200, 2, 0.0, slots=2)
+    of_one = steps(lowered_at=10.0)
+    assert of_one.due(1, 2, 10.0)
+    assert not of_one.due(2, 200, 10.0 + RAISE_PAUSE_S / 2)
+    assert of_one.due(2, 200, 10.0 + RAISE_PAUSE_S)
