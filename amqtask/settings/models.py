@@ -78,7 +78,7 @@ class BrokerSettings(Section):
     url: BrokerUrls = "amqp://guest:guest@localhost:5672//"
     """Where RabbitMQ is. Several hosts of one cluster: a list, or one string with `;` between them."""
     heartbeat_s: Count = 10
-    """Seconds between heartbeats; a broker that is silent for 5 s longer than that is lost. 0 leaves it to the broker."""
+    """Seconds between heartbeats; a broker silent for 5 s longer than that is lost. 0 leaves it to the broker."""
     connect_timeout_s: PositiveSeconds = 5.0
     """Seconds that one attempt to connect to one host may take."""
     reconnect_max_s: PositiveSeconds = 30.0
