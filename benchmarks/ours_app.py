@@ -6,7 +6,6 @@ import os
 import time
 
 from amqtask.app import App
-
 from benchmarks.record import Tally, append
 
 app = App("benchmarks", broker=os.environ["BENCH_BROKER"])
