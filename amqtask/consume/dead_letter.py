@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from amqtask.errors import AmqtaskError, MalformedMessage
+from amqtask.errors import MalformedMessage, TaskError
 from amqtask.wire.content import decode_properties, encode_properties
 from amqtask.wire.message import PERSISTENT, Encoded, Properties
 
@@ -32,8 +32,13 @@ class Death:
     at: datetime
 
 
-def dead_letter(route: bytes, properties: bytes, body: bytes, death: Death) -> Encoded:
-    """The message for the dead-letter queue."""
+def dead_letter(
+    route: bytes, properties: bytes, body: bytes, death: Death, *, max_bytes: int = MAX_PROPERTIES_BYTES
+) -> Encoded:
+    """The message for the dead-letter queue, whatever the parts are. Its properties take at most `max_bytes`, or 4 KB.
+
+    What does not fit goes in this order: the traceback, the headers (bytes of them are kept), most of the error.
+    """
     exchange, routing_key = split_route(route)
     fields: dict[str, object] = {
         "amqtask-dead": VERSION,
@@ -46,22 +51,36 @@ def dead_letter(route: bytes, properties: bytes, body: bytes, death: Death) -> E
         "amqtask-node": death.node,
         "amqtask-died-at": death.at.isoformat(),
     }
-    if death.traceback:
-        fields["amqtask-traceback"] = death.traceback
+    fields = {name: _sendable(value) if isinstance(value, str) else value for name, value in fields.items()}
+    trace = {"amqtask-traceback": _sendable(death.traceback)} if death.traceback else {}
+    given, encoded = _with_headers(properties, {**fields, **trace})
+    if encoded is not None and len(encoded) > max_bytes:
+        given, encoded = _with_headers(properties, fields)
+    if encoded is None or len(encoded) > max_bytes:
+        kept = replace(given, reply_to=None, expiration=None, user_id=None, delivery_mode=PERSISTENT)
+        encoded = encode_properties(kept, {**fields, "amqtask-original-properties": properties[: max_bytes // 2]})
+    if len(encoded) > max_bytes:
+        known = Properties(correlation_id=given.correlation_id, message_id=given.message_id)
+        encoded = encode_properties(known, {**fields, "amqtask-error": str(fields["amqtask-error"])[:200]})
+    return Encoded(id=given.message_id or given.correlation_id or "", properties=encoded, body=body)
+
+
+_UNREADABLE = Properties()
+
+
+def _with_headers(properties: bytes, fields: Mapping[str, object]) -> tuple[Properties, bytes | None]:
+    """The properties as they came, and encoded with their headers and `fields`; None: that cannot be done."""
+    more = dict(fields)
     try:
         given, headers = decode_properties(properties)
-        kept = _kept_headers(headers)
-        encoded = encode_properties(_kept_properties(given, fields), {**kept, **fields})
-    except (MalformedMessage, AmqtaskError):
-        given = Properties()
-        fields["amqtask-original-properties"] = properties[: MAX_PROPERTIES_BYTES // 2]
-        encoded = encode_properties(given, fields)
-    if len(encoded) > MAX_PROPERTIES_BYTES:
-        # Headers of nearly a frame's size: the traceback goes first, then they go along as (cut) bytes.
-        fields.pop("amqtask-traceback", None)
-        fields["amqtask-original-properties"] = properties[: MAX_PROPERTIES_BYTES // 2]
-        encoded = encode_properties(replace(given, reply_to=None, expiration=None, user_id=None), fields)
-    return Encoded(id=given.message_id or given.correlation_id or "", properties=encoded, body=body)
+        return given, encode_properties(_kept_properties(given, more), {**_kept_headers(headers), **more})
+    except (MalformedMessage, TaskError):
+        return _UNREADABLE, None
+
+
+def _sendable(text: str) -> str:
+    """`text` with what UTF-8 has no bytes for as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _kept_headers(headers: Mapping[str, object]) -> dict[str, object]:

@@ -76,23 +76,33 @@ def settle(outcome: Outcome) -> Settlement:
 def describe(error: BaseException) -> str:
     """An exception in one line, whatever its own methods do."""
     name = type(error).__name__
-    try:
-        text = str(error)
-    except BaseException as exception:  # noqa: BLE001 - users' exceptions may raise anything from __str__
-        text = f"<str() raised {type(exception).__name__}>"
+    text = text_of(error, MAX_ERROR_CHARS)
     return cut(f"{name}: {text}" if text else name, MAX_ERROR_CHARS)
+
+
+def text_of(value: object, limit: int) -> str:
+    """`str(value)`, cut, as text that can travel, whatever the value's own methods do."""
+    try:
+        return cut(sendable(str(value)[:limit]), limit)
+    except BaseException as worse:  # noqa: BLE001 - users' objects may raise anything from __str__
+        return f"<str() raised {type(worse).__name__}>"
 
 
 def format_traceback(error: BaseException) -> str:
     """The traceback as text, the end kept when it is too long; whatever the exception's own methods do."""
     try:
         text = "".join(tracebacks.format_exception(type(error), error, error.__traceback__, limit=-40))
-    except BaseException as exception:  # noqa: BLE001 - formatting calls users' __str__ and __repr__
+    except BaseException as worse:  # noqa: BLE001 - formatting calls users' __str__ and __repr__
         frames = tracebacks.format_tb(error.__traceback__, limit=-40)
-        text = "".join(frames) + f"{type(error).__name__} <formatting raised {type(exception).__name__}>"
+        text = "".join(frames) + f"{type(error).__name__} <formatting raised {type(worse).__name__}>"
     if len(text) > MAX_TRACEBACK_CHARS:
-        return "... cut ...\n" + text[-MAX_TRACEBACK_CHARS:]
-    return text
+        text = "... cut ...\n" + text[-MAX_TRACEBACK_CHARS:]
+    return sendable(text)
+
+
+def sendable(text: str) -> str:
+    """`text` with what UTF-8 has no bytes for as escapes: the name of a file that is not UTF-8 has such characters."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def cut(text: str, limit: int) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from amqtask.errors import Ignore, MessageError, NotRegistered, Reject, TaskError
-from amqtask.execute.outcome import Kind, Outcome, cut, describe, format_traceback
+from amqtask.execute.outcome import Kind, Outcome, cut, describe, format_traceback, text_of
 from amqtask.tasks.context import Request
 from amqtask.tasks.task import Task
 from amqtask.wire.task import JSON_ONLY, TaskCall, parse_task
 
 MAX_REASON_CHARS = 200
+MAX_NAME_CHARS = 500  # of a task that is not registered: a sender may write what it likes
 
 
 class Runner:
@@ -68,9 +69,9 @@ class Runner:
             if refused is not None:
                 return refused
         except MessageError as error:
-            return Outcome(Kind.REFUSED, error.reason, describe(error), task=name)
+            return Outcome(Kind.REFUSED, error.reason, describe(error), task=cut(name, MAX_NAME_CHARS))
         except NotRegistered as error:
-            return Outcome(Kind.REFUSED, "not_registered", cut(str(error), 500), task=name)
+            return Outcome(Kind.REFUSED, "not_registered", cut(str(error), 500), task=cut(name, MAX_NAME_CHARS))
         late = task.options.acks_late
         if (self._early[queue] and not late) or late is False:
             acknowledge(handover)
@@ -107,8 +108,8 @@ class Runner:
             return Outcome(Kind.IGNORED, "ignored", task=task.name)
         except Reject as directive:
             kind = Kind.REQUEUED if directive.requeue else Kind.REJECTED
-            reason = cut(str(directive.reason or "rejected"), MAX_REASON_CHARS)
-            return Outcome(kind, "rejected", error=reason, task=task.name)
+            reason = "" if directive.reason is None else text_of(directive.reason, MAX_REASON_CHARS)
+            return Outcome(kind, "rejected", error=reason or "rejected", task=task.name)
         except BaseException as exception:  # noqa: BLE001 - sys.exit() and whatever else it raises ends the task only
             return Outcome(Kind.FAILED, "failed", describe(exception), format_traceback(exception), task.name)
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -82,6 +83,36 @@ def test_b26_headers_that_cannot_be_read_go_along_as_bytes(kind: str) -> None:
 def test_k14_a_letter_always_fits_a_frame() -> None:
     properties = encode_properties(Properties(), {"big": "x" * 110_000})
     assert len(dead_letter(ROUTE, properties, b"", DEATH).properties) <= MAX_PROPERTIES_BYTES
+
+
+@pytest.mark.parametrize("max_bytes", [MAX_PROPERTIES_BYTES, 4096])
+def test_k14_of_too_much_the_traceback_goes_first_and_the_headers_stay(max_bytes: int) -> None:
+    death = replace(DEATH, traceback="\U0001f600" * 30_000, error="\U0001f600" * 2_000)
+    properties = encode_properties(Properties(correlation_id="i", reply_to="r" * 200), {"task": "t", "id": "i"})
+    letter = dead_letter(ROUTE, properties, b"", death, max_bytes=max_bytes)
+    _, headers = decode_properties(letter.properties)
+    assert len(letter.properties) <= max_bytes
+    assert headers["amqtask-reason"] == "failed"
+    assert "amqtask-traceback" not in headers
+    assert letter.id == "i"
+    if max_bytes == MAX_PROPERTIES_BYTES:
+        assert headers["task"] == "t"
+
+
+def test_pain27_characters_that_no_encoding_has_go_as_escapes() -> None:
+    death = replace(DEATH, error="no file caf\udce9.txt", traceback="\ud800")
+    letter = dead_letter(ROUTE, encode_properties(Properties(), {}), b"", death)
+    _, headers = decode_properties(letter.properties)
+    assert headers["amqtask-error"] == "no file caf\\udce9.txt"
+    assert headers["amqtask-traceback"] == "\\ud800"
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=50), st.binary(min_size=1, max_size=60))
+def test_b26_any_text_and_route_make_a_letter(text: str, name: bytes) -> None:
+    route = bytes([len(name)]) + name + bytes([len(name)]) + name
+    death = replace(DEATH, error=text, traceback=text, reason=text, queue=text)
+    _, headers = decode_properties(dead_letter(route, b"\x00\x00", b"", death).properties)
+    assert headers["amqtask-dead"] == 1
 
 
 @given(st.binary(max_size=300))
