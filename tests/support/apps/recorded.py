@@ -6,24 +6,22 @@ import os
 import signal
 import time
 
-from amqtask import App, Reject
+from amqtask import App, Reject, current_task
+from amqtask.tasks.context import Request
 from tests.support.record import Record
 
 app = App("recorded")
 record = Record.from_environment()
 
 
-def _id() -> str:
-    task = app_current()
+def _request() -> Request:
+    task = current_task()
     assert task is not None
-    return str(task.request.id)
+    return task.request
 
 
-def app_current():  # type: ignore[no-untyped-def]
-    """The task that runs."""
-    from amqtask import current_task
-
-    return current_task()
+def _id() -> str:
+    return str(_request().id)
 
 
 @app.task(name="rec.noop")
@@ -79,8 +77,7 @@ def leave(how: str) -> None:
 def reject(requeue: bool) -> None:
     """Asks for the dead-letter queue, or for its queue once more."""
     with record.running(_id()):
-        task = app_current()
-        if requeue and task.request.delivery_info["redelivered"]:
+        if requeue and _request().delivery_info["redelivered"]:
             return
         raise Reject("not mine", requeue=requeue)
 
