@@ -1,0 +1,246 @@
+"""Promises that a mutation found without a witness: each of these was the first test to notice its break."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from amqtask.pool import link
+from tests.conftest import ProxyTo
+from tests.node.scenes import Q, send, wait_ids, wait_runs, wait_until
+from tests.support.checker import read_runs
+from tests.support.rabbit import Rabbit
+from tests.support.raw import Raw
+from tests.support.worker import StartWorker, Worker
+from tests.unit.pool.test_pool import World, world
+
+__all__ = ["world"]
+
+ONE_POOL = """
+[queues.work]
+
+[pools.work]
+queues = ["work"]
+concurrency = {concurrency}
+prefetch = {prefetch}
+"""
+
+
+def pool_of(folder: Path, *, concurrency: int, prefetch: int) -> str:
+    """A configuration whose only pool is handed that many messages, whatever its tasks last."""
+    path = folder / "amqtask.toml"
+    path.write_text(ONE_POOL.format(concurrency=concurrency, prefetch=prefetch))
+    return str(path)
+
+
+def test_no_process_runs_code_that_marks_itself(start_worker: StartWorker) -> None:
+    """For the mutation that marks each process which runs a copy's code: whoever is not marked ran other code."""
+    worker = start_worker("-Q", Q, "-c", "2")
+    program = subprocess.run(
+        [sys.executable, "-c", "import os, amqtask.pool.link; print(os.getpid())"], capture_output=True, check=True
+    )
+    marks = Path(f"{link.__file__}.marked")
+    marked = {int(word) for word in marks.read_text().split()} if marks.exists() else set()
+    pids = [
+        ("test", os.getpid()),
+        ("program", int(program.stdout)),
+        ("node", worker.pid),
+        ("template", worker.template()),
+        *(("executor", pid) for pid in worker.executors()),
+    ]
+    assert not any(pid in marked for _, pid in pids), " ".join(name for name, pid in pids if pid in marked)
+
+
+def test_k14_a_task_whose_dead_letter_cannot_be_published_is_kept(
+    start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    worker = start_worker("-Q", Q, "-c", "1")
+    raw.delete_queue(f"{Q}.dlq")
+    send(raw, "rec.fail")
+    wait_runs(record_folder, 1)
+    time.sleep(0.5)
+    worker.kill()
+    raw.wait_count(Q, 1)
+    assert "dead_letter.unroutable" in worker.log()
+
+
+def test_k22_a_draining_node_gives_back_at_once_what_it_could_not_start(
+    start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    worker = start_worker("-Q", Q, "-c", "2")
+    os.kill(worker.executors()[0], signal.SIGSTOP)  # what it was handed waits in the node for up to 10 s
+    send(raw, "rec.sleep", 20, count=2)
+    wait_runs(record_folder, 1, ended=False)
+    time.sleep(0.3)
+    assert raw.count(Q) == 0
+    worker.signal(signal.SIGTERM)
+    raw.wait_count(Q, 1, timeout_s=4)
+    assert worker.process.poll() is None
+    assert [run.cut for run in read_runs(record_folder)] == [True]
+
+
+def test_k10_what_waited_in_the_node_at_a_cut_does_not_run_twice(
+    broker: Rabbit,
+    vhost: str,
+    proxy_to: ProxyTo,
+    start_worker: StartWorker,
+    raw: Raw,
+    record_folder: Path,
+    tmp_path: Path,
+) -> None:
+    proxy = proxy_to(broker.port)
+    config = pool_of(tmp_path, concurrency=1, prefetch=50)
+    start_worker("--config", config, url=broker.url(vhost, port=proxy.port))
+    ids = send(raw, "rec.sleep", 0.02, count=100)
+    wait_runs(record_folder, 10)
+    proxy.cut()
+    wait_ids(record_folder, ids)
+    wait_until(lambda: raw.count(Q) == 0, "the queue is not empty")
+    time.sleep(0.5)
+    # One was running, and a few acknowledgements were under way.
+    extra = len(read_runs(record_folder)) - len(ids)
+    assert extra <= 5, f"{extra} times too often"
+
+
+def test_k12_a_pool_that_is_busy_for_long_gives_back_what_waits_in_it(
+    start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    start_worker("-Q", Q, "-c", "1")
+    wait_ids(record_folder, send(raw, "rec.noop", count=500))  # now it knows that tasks are short, and takes many
+    send(raw, "rec.sleep", 2.0)
+    waiting = send(raw, "rec.noop", count=5)
+    raw.wait_count(Q, 5, timeout_s=10)
+    wait_ids(record_folder, waiting, timeout_s=10)
+
+
+def test_k12_what_arrives_while_a_busy_pool_takes_nothing_is_given_back(
+    broker: Rabbit, vhost: str, proxy_to: ProxyTo, start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    proxy = proxy_to(broker.port)
+    start_worker("-Q", Q, "-c", "1", url=broker.url(vhost, port=proxy.port))
+    wait_ids(record_folder, send(raw, "rec.noop", count=500))
+    raw.wait_count(Q, 0)
+    proxy.stall("up")  # the broker does not hear that its consumer is cancelled
+    send(raw, "rec.sleep", 20)
+    send(raw, "rec.noop")
+    wait_runs(record_folder, 501, ended=False)
+    time.sleep(0.5)
+    send(raw, "rec.noop", count=5)
+    time.sleep(0.2)
+    assert raw.count(Q) == 0, "the broker has heard of it"
+    proxy.resume()
+    raw.wait_count(Q, 6, timeout_s=10)
+
+
+def test_k10_after_a_cut_all_slots_get_work_again(
+    broker: Rabbit, vhost: str, proxy_to: ProxyTo, start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    proxy = proxy_to(broker.port)
+    start_worker("-Q", Q, "-c", "2", url=broker.url(vhost, port=proxy.port))
+    first = send(raw, "rec.sleep", 0.5, count=2)
+    wait_runs(record_folder, 2, ended=False)
+    proxy.cut()
+    wait_ids(record_folder, first)
+    time.sleep(0.5)
+    send(raw, "rec.sleep", 20, count=2)
+    wait_runs(record_folder, 4, ended=False, timeout_s=10)
+
+
+def test_k11_a_late_dead_letter_of_a_lost_session_acknowledges_nothing_of_the_next(
+    broker: Rabbit, vhost: str, proxy_to: ProxyTo, start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    proxy = proxy_to(broker.port)
+    worker = start_worker("-Q", Q, "-c", "2", url=broker.url(vhost, port=proxy.port))
+    wait_ids(record_folder, send(raw, "rec.noop"))
+    raw.delete_queue(f"{Q}.dlq")
+    send(raw, "rec.fail")  # delivery tag 2; its dead letter fails, and is tried again in 2 s
+    wait_until(lambda: "dead_letter.unroutable" in worker.log(), "the dead letter found a queue")
+    proxy.cut()
+    wait_until(lambda: raw.exists(f"{Q}.dlq"), "it is not declared anew")
+    raw.wait_count(f"{Q}.dlq", 1)  # the task came again as tag 1
+    (running,) = send(raw, "rec.sleep", 60)  # tag 2
+    raw.wait_count(f"{Q}.dlq", 2)
+    time.sleep(0.3)
+    worker.kill()
+    raw.wait_count(Q, 1)
+    assert [letter.correlation_id for letter in raw.drain(Q)] == [running]
+
+
+def test_k11_what_ends_while_the_link_is_down_is_settled_when_it_comes_back(
+    broker: Rabbit, vhost: str, proxy_to: ProxyTo, start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    proxy = proxy_to(broker.port)
+    worker = start_worker("-Q", Q, "-c", "1", url=broker.url(vhost, port=proxy.port))
+    send(raw, "rec.sleep", 0.5)
+    wait_runs(record_folder, 1, ended=False)
+    proxy.refuse()
+    proxy.cut()
+    wait_runs(record_folder, 1)
+    proxy.accept()
+    wait_until(lambda: "delivery.adopted" in worker.log(), "it did not come back")
+    wait_ids(record_folder, send(raw, "rec.noop"), timeout_s=5)  # the slot is free again
+    worker.kill()
+    time.sleep(0.3)
+    assert raw.count(Q) == 0
+    assert len(read_runs(record_folder)) == 2
+
+
+def test_k11_what_is_killed_while_the_link_is_down_runs_again(
+    broker: Rabbit, vhost: str, proxy_to: ProxyTo, start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    proxy = proxy_to(broker.port)
+    worker = start_worker("-Q", Q, "-c", "1", url=broker.url(vhost, port=proxy.port))
+    ids = send(raw, "rec.sleep", 1.0)
+    wait_runs(record_folder, 1, ended=False)
+    proxy.refuse()
+    proxy.cut()
+    wait_until(lambda: "connection.lost" in worker.log(), "it has not noticed")
+    os.kill(worker.executors()[0], signal.SIGKILL)
+    wait_until(lambda: "executor.died" in worker.log(), "it has not noticed")
+    proxy.accept()
+    wait_ids(record_folder, ids, timeout_s=10)
+
+
+def test_an_executor_that_speaks_another_version_gets_no_work(world: World) -> None:
+    world.pool.reaped(world.pool.executors[0].pid or 0, 9)
+    _, again = world.timers.pop()
+    again()
+    new = world.asked[-1]
+    hello = bytearray(link.pack_hello(77))
+    struct.pack_into(">H", hello, 1, link.VERSION + 1)
+    world.say(new, bytes(hello))
+    assert world.killed == [77]
+    world.offer(2)
+    assert not new.outstanding
+
+
+def pings(worker: Worker, notify: socket.socket, for_s: float) -> int:
+    """How often the node said within `for_s` that it is alive."""
+    notify.settimeout(0.05)
+    count, until = 0, time.monotonic() + for_s
+    while time.monotonic() < until:
+        try:
+            count += b"WATCHDOG=1" in notify.recv(4096)
+        except TimeoutError:
+            continue
+    return count
+
+
+def test_c22_a_node_that_gets_nowhere_stops_telling_the_service_manager_that_it_lives(
+    start_worker: StartWorker, raw: Raw, record_folder: Path
+) -> None:
+    worker = start_worker("-Q", Q, "-c", "1", env={"WATCHDOG_USEC": "800000"})
+    send(raw, "rec.sleep", 1.5)
+    wait_runs(record_folder, 1, ended=False)
+    assert pings(worker, worker._notify, 1.0) >= 2, "a long task is no stall"
+    wait_runs(record_folder, 1)
+    os.kill(worker.executors()[0], signal.SIGSTOP)
+    send(raw, "rec.noop")
+    pings(worker, worker._notify, 1.0)
+    assert pings(worker, worker._notify, 1.0) == 0, "it says that it lives"
