@@ -11,8 +11,9 @@ import os
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from amqtask.execute.outcome import Outcome
 from amqtask.pool import link
@@ -44,7 +45,9 @@ class Runs(Protocol):
 
 def serve(sock: socket.socket, runner: Runs) -> None:
     """Run what comes until the node says to exit or is gone."""
-    sock.send(link.pack_hello(os.getpid()))
+    pid = os.getpid()
+    sock.send(link.pack_hello(pid))
+    getpid = os.getpid
     receive, unpack, pack_done, clock = link.receive, link.unpack_delivery, link.pack_done, time.monotonic_ns
     run = runner.run
 
@@ -56,7 +59,7 @@ def serve(sock: socket.socket, runner: Runs) -> None:
         if not packet or packet[0] == link.EXIT:
             return
         if packet[0] == link.PING:
-            sock.send(link.pack_hello(os.getpid()))
+            sock.send(link.pack_hello(pid))
             continue
         handover, queue, redelivered, crashes, route, properties, body = unpack(packet, fds)
         started = clock()
@@ -70,6 +73,9 @@ def serve(sock: socket.socket, runner: Runs) -> None:
             body=body,
             acknowledge=acknowledge,
         )
+        if getpid() != pid:
+            # A copy of this process that the task forked has come out of it too. The original answers, nobody else.
+            os._exit(1)
         lasted_us = min((clock() - started) // 1000, 0xFFFFFFFF)
         if outcome is None:
             sock.send(pack_done(handover, lasted_us))
@@ -82,18 +88,24 @@ def main(sock: socket.socket, runner: Runs) -> None:
 
     It leaves without running exit handlers: those belong to the template, whose copy this process is.
     """
-    status = 0
+    status = 1
     try:
         serve(sock, runner)
         runner.close()
+        status = 0
     except (BrokenPipeError, ConnectionResetError):
         status = 0  # the node is gone, and the kernel is about to end us as well
-    except BaseException as error:
-        status = 1
-        print(f"amqtask: executor {os.getpid()} failed: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
-        raise
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not come back into the template's code
+        traceback.print_exc()
     finally:
+        end(status)
+
+
+def end(status: int) -> NoReturn:
+    """Leave the process at once, with what was printed, whatever the streams have become."""
+    try:
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or never there
                 stream.flush()
+    finally:
         os._exit(status)

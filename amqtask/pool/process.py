@@ -48,9 +48,9 @@ def leave_stopping_to_the_node() -> None:
     They reach this process too when they are sent to a whole terminal, process group or control group. A handler that
     does nothing, rather than SIG_IGN: what a task starts by exec would inherit that, and could not be terminated.
     """
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGQUIT):
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
 
 

@@ -8,6 +8,8 @@ child and the node is told how it ended.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import gc
 import os
 import socket
@@ -15,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from amqtask.pool import executor, link, process
 
@@ -76,33 +78,53 @@ class Template:
             request, fds = link.receive_document(self._control)
             if request is None:
                 return
-            with socket.socket(fileno=fds[0]) as end:
-                try:
+            try:
+                if not fds:
+                    raise OSError(errno.EMFILE, "too many open files to receive the executor's socket")
+                with socket.socket(fileno=fds[0]) as end:
                     answer = {"id": request["id"], "pid": self._fork(end)}
-                except OSError as error:
-                    answer = {"id": request["id"], "error": str(error)}
+            except OSError as error:
+                answer = {"id": request["id"], "error": error.strerror or str(error)}
             link.send_document(self._control, answer)
 
     def _fork(self, end: socket.socket) -> int:
         reader, writer = os.pipe()
-        middle = os.fork()
-        if middle == 0:
+        try:
+            middle = os.fork()
+            if middle == 0:
+                self._be_the_middle(reader, writer, end)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        with open(reader, "rb") as pipe:  # noqa: PTH123 - a descriptor, not a path
+            pid = pipe.read(8)
+        code = errno.ECHILD
+        with contextlib.suppress(ChildProcessError):  # the app reaps children itself, or has the kernel do it
+            code = os.waitstatus_to_exitcode(os.waitpid(middle, 0)[1])
+        if len(pid) < 8:
+            raise OSError(code, f"no process for an executor: {os.strerror(abs(code))}")
+        return int.from_bytes(pid, "big")
+
+    def _be_the_middle(self, reader: int, writer: int, end: socket.socket) -> NoReturn:
+        """Fork the executor and end, so that it becomes the node's child. Nobody comes back from here."""
+        status = errno.ECANCELED
+        try:
             os.close(reader)
             grandchild = os.fork()
             if grandchild:
                 os.write(writer, grandchild.to_bytes(8, "big"))
-                os._exit(0)
-            os.close(writer)
-            self._become_executor(end)
-        os.close(writer)
-        try:
-            pid = os.read(reader, 8)
+                status = 0
+            else:
+                os.close(writer)
+                self._become_executor(end)
+        except OSError as error:
+            status = error.errno or status
+        except BaseException:  # noqa: BLE001 - whatever it is, there must not be a second template
+            traceback.print_exc()
         finally:
-            os.close(reader)
-            os.waitpid(middle, 0)
-        if len(pid) < 8:
-            raise OSError("the executor's parent died before it could fork")
-        return int.from_bytes(pid, "big")
+            os._exit(status)
 
     def _become_executor(self, end: socket.socket) -> None:
         os.setsid()
