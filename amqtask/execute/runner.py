@@ -6,6 +6,7 @@ task raises becomes text.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -16,6 +17,16 @@ from amqtask.tasks.task import Task
 from amqtask.wire.task import JSON_ONLY, TaskCall, parse_task
 
 MAX_REASON_CHARS = 200
+
+_NO_LIMITS = (None, None)
+_FOLLOW_UPS = (
+    ("chain", "the rest of a chain"),
+    ("callbacks", "callbacks (link)"),
+    ("errbacks", "error callbacks (link_error)"),
+    ("chord", "a chord"),
+)
+
+log = logging.getLogger("amqtask.execute")  # users' logging: an executor is their process
 MAX_NAME_CHARS = 500  # of a task that is not registered: a sender may write what it likes
 
 
@@ -46,6 +57,7 @@ class Runner:
         self._max_body_bytes = max_body_bytes
         self._accept = accept
         self._close = close
+        self._limits_said: set[str] = set()
 
     def run(
         self,
@@ -93,11 +105,30 @@ class Runner:
         """Why a call that is understood must not run now."""
         if call.expires is not None and self._now() >= call.expires:
             return Outcome(Kind.REFUSED, "expired", f"it expired at {call.expires.isoformat()}", task=call.name)
+        asked = self._not_had(call)
+        if asked is not None:
+            error = f"it asks for {asked}, which this version of amqtask does not have"
+            return Outcome(Kind.REFUSED, "not_in_this_version", error, task=call.name)
         try:
             task.check_arguments(tuple(call.args), call.kwargs)
         except TaskError as error:
             # Usually a message from before a deploy, or for after one: not a failure of the task.
             return Outcome(Kind.REFUSED, "bad_arguments", describe(error), task=call.name)
+        return None
+
+    def _not_had(self, call: TaskCall) -> str | None:
+        """What a Celery program may ask for and would be lost in silence if the task were simply run."""
+        embed = call.embed
+        if call.eta is not None and call.eta > self._now():
+            return f"a start at {call.eta.isoformat()}"
+        if embed:
+            for field, what in _FOLLOW_UPS:
+                if embed.get(field):
+                    return what
+        if call.timelimit != _NO_LIMITS and call.name not in self._limits_said:
+            # Run without them rather than not at all: Celery sends each task's own limits along with every call.
+            self._limits_said.add(call.name)
+            log.warning("time limits of %s are not enforced by this version of amqtask", call.name)
         return None
 
     @staticmethod

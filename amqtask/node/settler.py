@@ -92,7 +92,7 @@ class Settler:
                 queue=delivery.queue,
                 reason=outcome.reason,
                 error=outcome.error,
-                attempt=delivery.crashes + 1,
+                attempt=_attempt(delivery, outcome),
             )
         match settlement:
             case Settlement.ACK:
@@ -175,7 +175,7 @@ class Settler:
             error=outcome.error,
             traceback=outcome.traceback,
             queue=delivery.queue,
-            attempt=delivery.crashes + (outcome.kind not in (Kind.REFUSED, Kind.CRASHED)),
+            attempt=_attempt(delivery, outcome),
             node=self._node,
             at=self._clock.now(),
         )
@@ -221,3 +221,8 @@ def _key(delivery: Delivery) -> Key | None:
         return None
     task_id = properties.correlation_id or headers.get("id")
     return (delivery.queue, task_id, headers.get("retries")) if isinstance(task_id, str) else None
+
+
+def _attempt(delivery: Delivery, outcome: Outcome) -> int:
+    """Executions begun, the one that ended now among them; 0 when it never ran."""
+    return delivery.crashes + (outcome.kind not in (Kind.REFUSED, Kind.CRASHED))

@@ -23,7 +23,9 @@ R_co = TypeVar("R_co", covariant=True)
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 # What Celery's tasks have and later versions of amqtask will have.
-_LATER = frozenset({"retry", "update_state", "apply", "replace", "map", "starmap", "chunks", "signature_from_request"})
+_LATER = frozenset(
+    {"si", "retry", "update_state", "apply", "replace", "map", "starmap", "chunks", "signature_from_request"}
+)
 
 
 class Task(Generic[P, R_co]):

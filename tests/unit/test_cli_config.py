@@ -70,7 +70,7 @@ def test_show_of_declared_things(command: Command) -> None:
     _, out, _ = command("config", "show", *config, 'queues."shop.mails"', "--all")
     assert len(out.splitlines()) > 20
     _, out, _ = command("config", "show", *config, "routes", "--json")
-    assert json.loads(out)["routes[4]"] == {"task": "shop.mails.password_reset", "queue": "shop.mails", "priority": 5}
+    assert json.loads(out)["routes[3]"] == {"task": "shop.mails.password_reset", "queue": "shop.mails", "priority": 5}
 
 
 def test_show_of_a_queue_of_which_nothing_is_set(command: Command, tmp_path: Path) -> None:
