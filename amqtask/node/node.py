@@ -308,8 +308,8 @@ class Node:
                 return
             if pid == 0:
                 return
-            if not self._template.reaped(pid, status):
-                any(pool.reaped(pid, status) for pool in self._pools)
+            if not self._template.reaped(pid, status) and not any(pool.reaped(pid, status) for pool in self._pools):
+                self._template.unclaimed(pid, status)
 
     def _watchdog(self) -> None:
         period_s = self._notifier.watchdog_s or 1.0

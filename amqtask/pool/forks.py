@@ -6,9 +6,9 @@ plan is known. Later ones happen on the loop. Executors outlive their template.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -62,6 +62,9 @@ class Owner(Protocol):
     def lost(self, executor: ExecutorHandle, why: str) -> None:
         """It could not be made."""
 
+    def reaped(self, pid: int, status: int) -> bool:
+        """It has ended."""
+
 
 class Template:
     """The template process, and the requests that it has not answered."""
@@ -81,6 +84,7 @@ class Template:
         self._next_id = 0
         self._asked: dict[int, tuple[ExecutorHandle, Owner, float]] = {}
         self._waiting: list[tuple[ExecutorHandle, Owner]] = []
+        self._unclaimed: dict[int, int] = {}  # processes that ended before we were told whose they are
         self._closed = False
 
     def boot(self) -> dict[str, Any]:
@@ -129,8 +133,8 @@ class Template:
             self._waiting.append((executor, owner))
             return
         except (BrokenPipeError, ConnectionResetError):
+            # Its death comes by the signal, or by the reader of the same socket: not from within whoever asks.
             self._waiting.append((executor, owner))
-            self._died("its socket is closed")
             return
         self._asked[self._next_id] = (executor, owner, self._clock.monotonic())
 
@@ -150,6 +154,11 @@ class Template:
             self._died(process.how_it_ended(status))
         return True
 
+    def unclaimed(self, pid: int, status: int) -> None:
+        """A child of nobody's ended: an executor, perhaps, that died before the template could say that it made it."""
+        if self._asked:
+            self._unclaimed[pid] = status
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _receive(self) -> dict[str, Any] | None:
@@ -160,7 +169,7 @@ class Template:
             raise BootTimedOut(
                 f"the app's import did not end within {self._boot_timeout_s:g} s (worker.boot_timeout_s)"
             )
-        return link.receive_document(self._control)[0]
+        return _document(self._control)
 
     def _learn(self, answer: dict[str, Any]) -> None:
         self._boot_timeout_s = answer["booting"]["boot_timeout_s"]
@@ -186,19 +195,21 @@ class Template:
             self._control = None
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
-            with contextlib.suppress(ChildProcessError):
+            if self._loop is None:
                 self._process.wait()
+            else:
+                # Nothing on the loop may wait for a process to be torn down; the signal of its end finds it gone here.
+                self._process.returncode = -signal.SIGKILL
         self._process = None
 
     def _readable(self) -> None:
-        assert self._control is not None
         try:
-            while True:
-                answer, _ = link.receive_document(self._control)
+            while self._control is not None:
+                answer = _document(self._control)
                 if answer is None:
                     self._died("its socket is closed")
-                    return
-                self._answered(answer)
+                else:
+                    self._answered(answer)
         except BlockingIOError:
             self._ask_waiting()
 
@@ -216,9 +227,14 @@ class Template:
             return  # it ends by itself, and is started again with a delay
         executor, owner, _ = self._asked.pop(answer["id"])
         if "pid" in answer:
-            owner.forked(executor, answer["pid"])
+            pid = answer["pid"]
+            owner.forked(executor, pid)
+            if pid in self._unclaimed:
+                owner.reaped(pid, self._unclaimed.pop(pid))
         else:
             owner.lost(executor, answer["error"])
+        if not self._asked:
+            self._unclaimed.clear()
 
     def _ask_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -231,21 +247,31 @@ class Template:
         assert self._loop is not None
         self._loop.remove_reader(self._control.fileno())
         self._kill()
-        delay_s = min(self._backoff_max_s, 0.2 * 2**self._failures)
-        self._failures += 1
-        log.warning("template.died", how=how, restart_in_s=delay_s, waiting=len(self._asked) + len(self._waiting))
+        self._again(how)
         # What was asked and not answered: the process may have been made or not, and its socket is gone with its pid.
         asked, self._asked = self._asked, {}
+        self._unclaimed.clear()
         for executor, owner, _ in asked.values():
             if not executor.ready:
                 owner.lost(executor, "the template died")
+
+    def _again(self, how: str) -> None:
+        assert self._loop is not None
+        delay_s = min(self._backoff_max_s, 0.2 * 2 ** min(self._failures, 16))
+        self._failures += 1
+        log.warning("template.died", how=how, restart_in_s=delay_s, waiting=len(self._asked) + len(self._waiting))
         self._loop.call_later(delay_s, self._respawn)
 
     def _respawn(self) -> None:
         if self._closed or self._control is not None:
             return
-        control = self._spawn()
         assert self._loop is not None
+        try:
+            control = self._spawn()
+        except OSError as error:  # no process, no memory, no descriptor: later, perhaps
+            self._kill()
+            self._again(f"it could not be started: {error.strerror}")
+            return
         control.setblocking(False)
         self._loop.add_reader(control.fileno(), self._readable)
 
@@ -259,3 +285,11 @@ class Template:
         if late or hangs:
             self._died("it hangs")
         self._loop.call_later(1.0, self._check)
+
+
+def _document(control: socket.socket) -> dict[str, Any] | None:
+    """The template's next document; None: it is gone, perhaps without having read all that it was sent."""
+    try:
+        return link.receive_document(control)[0]
+    except ConnectionResetError:
+        return None

@@ -8,12 +8,20 @@ started.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Callable
 
 from amqtask.consume.delivery import Delivery
 from amqtask.execute.outcome import Outcome
 from amqtask.pool import link
+
+# What the kernel says when there is no descriptor, memory or buffer for one more packet at the moment.
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENOSPC, errno.ETOOMANYREFS})
+
+
+class ShortOfResources(Exception):
+    """The kernel has no room for a packet or its memory file: descriptors, memory, descriptors in flight."""
 
 
 class ExecutorHandle:
@@ -53,7 +61,10 @@ class ExecutorHandle:
         return self._near.fileno()
 
     def hand_over(self, handover: int, queue: int, delivery: Delivery) -> bool:
-        """Put one task into the executor's socket. False when the socket is full: nothing has happened then."""
+        """Put one task into the executor's socket. False when the socket is full: nothing has happened then.
+
+        Raises ShortOfResources; nothing has happened then either.
+        """
         packet, content = link.pack_delivery(
             handover,
             queue,
@@ -74,6 +85,10 @@ class ExecutorHandle:
                     link.close_all([fd])
         except BlockingIOError:
             return False
+        except OSError as error:
+            if error.errno in _SHORT:
+                raise ShortOfResources(error.strerror) from error
+            raise
         delivery.handover = handover
         self.outstanding[handover] = delivery
         return True
@@ -119,14 +134,18 @@ class ExecutorHandle:
     def take_back(self) -> list[Delivery]:
         """What it was handed and has not taken, in order; it will not see those any more."""
         taken_back: list[Delivery] = []
+        pinged = False
         with contextlib.suppress(BlockingIOError):
             while True:
                 packet, fds = link.receive(self.far, socket.MSG_DONTWAIT)
                 if packet[0] == link.DELIVERY:
                     link.close_all(fds)
                     taken_back.append(self.outstanding.pop(link.handover_of(packet)))
-                elif packet[0] == link.EXIT:
-                    self.retiring = True
+                elif packet[0] == link.PING:
+                    pinged = True
+        # What is meant for the process itself goes back in.
+        if pinged:
+            self.probe()
         if self.retiring:
             self.retire()
         return taken_back

@@ -18,14 +18,18 @@ from amqtask.consume.credit import CreditPolicy
 from amqtask.consume.delivery import Delivery
 from amqtask.execute.outcome import Outcome
 from amqtask.pool import link, process
-from amqtask.pool.handle import ExecutorHandle
+from amqtask.pool.handle import ExecutorHandle, ShortOfResources
 from amqtask.pool.plan import PoolPlan
 
 log = structlog.get_logger("amqtask.pool")
 
+STEADY_S = 60.0  # a process that lived so long did not die of its start
 LATE_S = 0.05  # an executor that holds untaken tasks and has not answered for so long gives them back
+HELLO_S = 30.0  # a new process that has not said hello for so long is replaced: it takes milliseconds
+COMPLAIN_S = 10.0  # between two log lines about the same lack
 STUCK_S = 10.0  # a process that has not taken anything for so long, though it was handed something, is replaced
 HOLD_S = 0.1  # a pool whose executors have all been silent for so long gives back what waits here
+BOOT_S = 1.0  # the same for executors that are being made, or that were stopped
 _SMOOTHING = 0.1
 
 
@@ -86,7 +90,7 @@ class Pool:
         self._backoff_max_s = backoff_max_s
         self._failed_boots = 0
         self._handover = 0
-        self._waiting_to_fork = 0
+        self._complained_at = float("-inf")
         self._open = False
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -137,9 +141,19 @@ class Pool:
 
     def dispatch(self) -> None:
         """Hand over what waits: to idle executors first, then ahead of their free slot."""
-        buffer = self.buffer
-        if not buffer:
+        if not self.buffer or not self.executors:
             return
+        try:
+            self._dispatch()
+        except ShortOfResources as error:
+            # It waits here until the next turn: what is under way holds what is missing.
+            now = self._clock.monotonic()
+            if now - self._complained_at >= COMPLAIN_S:
+                self._complained_at = now
+                log.error("pool.short_of_resources", pool=self.plan.name, error=str(error), waiting=len(self.buffer))
+
+    def _dispatch(self) -> None:
+        buffer = self.buffer
         for executor in self.executors:
             if executor.ready and not executor.outstanding and not executor.retiring:
                 if not self._give(executor):
@@ -163,8 +177,10 @@ class Pool:
     def _give(self, executor: ExecutorHandle) -> bool:
         delivery = self.buffer[0]
         self._handover = handover = (self._handover + 1) & 0xFFFFFFFF
-        if not executor.hand_over(handover, delivery.source.index, delivery):
+        source = delivery.source
+        if not executor.hand_over(handover, source.index, delivery):
             return False
+        source.served = handover
         if len(executor.outstanding) == 1:
             executor.last_answer = self._clock.monotonic()
             executor.probed = False
@@ -192,6 +208,11 @@ class Pool:
                     executor.stopped_at = now
                 continue
             silent_s = now - executor.last_answer
+            if not executor.ready and executor.pid is not None and silent_s > HELLO_S:
+                log.error("executor.mute", pool=self.plan.name, pid=executor.pid, for_s=HELLO_S)
+                process.kill(executor.pid)
+                executor.last_answer = now
+                continue
             if not executor.outstanding or silent_s <= LATE_S:
                 continue
             self._learn(silent_s)
@@ -218,16 +239,19 @@ class Pool:
 
     @property
     def full(self) -> bool:
-        """Whether nothing of what waits here will start soon: every executor has been at one task for a while."""
+        """Whether nothing of what waits here will start soon: every executor has been at one task for a while, or is
+        not there."""
         now = self._clock.monotonic()
         return bool(self.buffer) and all(
-            executor.outstanding and now - executor.last_answer > HOLD_S for executor in self.executors
+            (bool(one.outstanding) and now - one.last_answer > HOLD_S)
+            or (not one.ready and now - one.last_answer > BOOT_S)
+            for one in self.executors
         )
 
     @property
     def idle_slots(self) -> int:
-        """Executors without a task."""
-        return sum(1 for executor in self.executors if not executor.outstanding and not executor.retiring)
+        """Executors that could take a task now."""
+        return sum(1 for one in self.executors if one.ready and not one.outstanding and not one.retiring)
 
     # -- answers ---------------------------------------------------------------------------------------------------
 
@@ -252,15 +276,14 @@ class Pool:
         self._settles.ended(delivery, outcome)
 
     def _on_hello(self, executor: ExecutorHandle, version: int, pid: int) -> None:
+        executor.pid = pid
         if version != link.VERSION:
             log.error("executor.refused", pool=self.plan.name, pid=pid, version=version, expected=link.VERSION)
             process.kill(pid)
             return
-        executor.pid = pid
         executor.ready = True
         executor.stopped_at = None
         executor.last_answer = self.last_progress = self._clock.monotonic()
-        self._failed_boots = 0
 
     def _learn(self, runtime_s: float) -> None:
         # Up at once, down slowly: holding back a short task costs a round trip, holding on to one behind a long task
@@ -274,8 +297,10 @@ class Pool:
     # -- deaths ----------------------------------------------------------------------------------------------------
 
     def forked(self, executor: ExecutorHandle, pid: int) -> None:
-        """The template made the process; it may be dead already, so its pid is kept from here on."""
+        """The template made the process."""
         executor.pid = pid
+        if not executor.ready:
+            executor.last_answer = self._clock.monotonic()
 
     def reaped(self, pid: int, status: int) -> bool:
         """A child ended. False when it was none of this pool's."""
@@ -308,7 +333,9 @@ class Pool:
             log.warning(
                 "executor.died", pool=self.plan.name, pid=executor.pid, how=how, ran=executor.done, running=len(taken)
             )
-        if taken or executor.done or executor.retiring:
+        lived_s = 0.0 if executor.pid is None else self._clock.monotonic() - executor.started_at
+        if taken or executor.done or executor.retiring or lived_s > STEADY_S:
+            self._failed_boots = 0
             self._fork()
         else:
             self._fork_later()
@@ -319,19 +346,22 @@ class Pool:
 
     def _fork_later(self) -> None:
         # It died without having run anything: most likely the next one will, too.
-        delay_s = min(self._backoff_max_s, 0.1 * 2**self._failed_boots)
+        delay_s = min(self._backoff_max_s, 0.1 * 2 ** min(self._failed_boots, 16))
         self._failed_boots += 1
-        self._waiting_to_fork += 1
         log.warning("executor.restart_delayed", pool=self.plan.name, delay_s=delay_s, failed=self._failed_boots)
         self._loop.call_later(delay_s, self._fork_now)
 
     def _fork_now(self) -> None:
-        self._waiting_to_fork -= 1
         if self._open:
             self._fork()
 
     def _fork(self) -> None:
-        executor = ExecutorHandle(self._clock.monotonic())
+        try:
+            executor = ExecutorHandle(self._clock.monotonic())
+        except OSError as error:  # too many open files
+            log.error("executor.not_made", pool=self.plan.name, error=error.strerror)
+            self._fork_later()
+            return
         self.executors.append(executor)
         self._loop.add_reader(executor.fileno(), lambda: self._readable(executor))
         self._forks.ask(executor, self)
