@@ -79,7 +79,9 @@ class SystemdBox:
         """Boot it; about a second. Raises SystemdFailed when it does not come up."""
         # Its own, besides those of others: two systemds in one control group kill each other's services.
         self._cgroups = _make_cgroups(f"amqtask-test-{self._folder.name}")
-        needed = dict.fromkeys(Path(path).resolve() for path in (ROOT, sys.prefix, sys.base_prefix))
+        wanted = dict.fromkeys(Path(path).resolve() for path in (ROOT, sys.prefix, sys.base_prefix))
+        # A virtual environment usually lies in the checkout, and comes along with it.
+        needed = [path for path in wanted if not any(path.is_relative_to(other) for other in wanted if other != path)]
         # Those may lie on a mount of their own, which an overlay over / does not show, or below /tmp.
         binds = [f"--bind-ro={path}" for path in needed if not path.is_relative_to("/usr")]
         with self._log.open("wb") as output:
