@@ -48,7 +48,7 @@ class Mutation:
     changes: tuple[Change, ...]
     red: tuple[str, ...]
     sign: str
-    patience_s: float = 4.0
+    patience_s: float = 3.0
 
     def apply(self, package: Path) -> None:
         """Change the copy of the code in `package`. Raises Misplaced, with all that is not found."""

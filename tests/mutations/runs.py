@@ -60,7 +60,7 @@ class _Running:
 class Runs:
     """`start` some jobs, then ask for the `verdict` of each, in any order."""
 
-    def __init__(self, sandbox: Sandbox, broker: Rabbit, *, at_once: int = 3) -> None:
+    def __init__(self, sandbox: Sandbox, broker: Rabbit, *, at_once: int = 4) -> None:
         self._sandbox = sandbox
         self._broker = broker
         self._at_once = at_once
