@@ -31,15 +31,15 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """The service is up: what waited for it may start."""
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={_one_line(status)}")
 
     def stopping(self, status: str) -> None:
         """The service has begun to stop."""
-        self._send(f"STOPPING=1\nSTATUS={status}")
+        self._send(f"STOPPING=1\nSTATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
-        self._send(f"STATUS={text}")
+        self._send(f"STATUS={_one_line(text)}")
 
     def alive(self) -> None:
         """There is progress. Without this for `watchdog_s` the manager restarts the service."""
@@ -54,4 +54,9 @@ class Notifier:
             return
         # A manager that does not read is not our trouble: it restarts us if it wanted to know.
         with contextlib.suppress(OSError):
-            self._socket.sendto(text.encode(), self._address)
+            self._socket.sendto(text.encode("utf-8", "backslashreplace"), self._address)
+
+
+def _one_line(text: str) -> str:
+    """What a broker says may have line ends in it, and each line of a datagram is an assignment."""
+    return " ".join(text.split())
