@@ -34,7 +34,8 @@ class Takes(Protocol):
 class QueueConsumer(NullSink):
     """Consumes one queue on one session after the other.
 
-    `prefetch()` says what is wanted, `steps` when to follow it.
+    `prefetch()` says what is wanted, `steps` when to follow it. `steady`: never changed nor paused, because a consumer
+    that is begun anew goes to the end of the line (single active consumer).
     `paused` means: no consumer at the broker, by our own will, until `resume`. `changing` while a cancel, qos and
     consume are under way; what is asked meanwhile is done afterwards.
     """
@@ -48,6 +49,7 @@ class QueueConsumer(NullSink):
         prefetch: Callable[[], int],
         steps: Steps,
         clock: Clock,
+        steady: bool = False,
         on_up: Callable[[QueueConsumer], None],
         on_down: Callable[[QueueConsumer, AmqtaskError], None],
     ) -> None:
@@ -59,6 +61,7 @@ class QueueConsumer(NullSink):
         self.prefetch = 0
         self.consuming = False
         self.paused = False
+        self.steady = steady
         self.served = 0  # the number of the last hand-over from this queue: they rise, so the lowest has waited longest
         self._taker = taker
         self._wanted_prefetch = prefetch
@@ -139,7 +142,7 @@ class QueueConsumer(NullSink):
 
     def adjust(self) -> None:
         """Change the prefetch to what is wanted now, if that is due. To be called every 50 ms or so."""
-        if not self.consuming or self._changing or self.paused or self._stopped:
+        if not self.consuming or self._changing or self.paused or self._stopped or self.steady:
             return
         if self._steps.due(self.prefetch, self._wanted_prefetch(), self._clock.monotonic()):
             # A changed basic.qos holds for later consumers only, so a running one is cancelled and begun anew.

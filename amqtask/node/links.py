@@ -48,6 +48,8 @@ class Links:
         self._on_down = on_down
         self._operations = operations(plan.topology)
         self._declarer = Declarer(plan.topology_mode)
+        self._declaring = False
+        self._refused: frozenset[str] = frozenset()  # what the last declaration was refused, and has been logged
         addresses = parse_urls(plan.broker.url)
         self._consuming = Connector(
             loop,
@@ -93,6 +95,12 @@ class Links:
             )
         )
 
+    def declare_again(self) -> None:
+        """Something that was declared is gone: declare all of it once more, then `on_session` for the same session."""
+        session = self._consuming.session
+        if session is not None and session.is_open and not self._declaring:
+            self._run(session)
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _can_publish(self, session: Session) -> None:
@@ -105,15 +113,24 @@ class Links:
         # A broker takes arguments that it does not know, and ignores them: say what will not do what it says.
         for fault in self._plan.topology.faults(parse_version(session.server_version)):
             log.warning("topology.unsupported", error=str(fault), version=session.server_version)
+        self._refused = frozenset()
+        self._run(session)
+
+    def _run(self, session: Session) -> None:
+        self._declaring = True
         self._declarer.run(session, self._operations, lambda declared: self._declared(session, declared))
 
     def _declared(self, session: Session, declared: Declared) -> None:
         # What is missing or in conflict stops its own queue only: the consumer of that one reports itself, and the
         # node is not ready until a person has mended it.
+        self._declaring = False
+        told, self._refused = self._refused, frozenset(str(error) for _, error in declared.failures)
         for operation, error in declared.failures:
-            log.error("topology.refused", what=str(operation), error=str(error))
+            if str(error) not in told:
+                log.error("topology.refused", what=str(operation), error=str(error))
         self._on_session(session)
 
     def _lost(self, error: BrokerError) -> None:
+        self._declaring = False
         self._declarer.lost(error)
         self._on_down(error)

@@ -8,6 +8,7 @@ there is room again. Nobody's root logger is touched.
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import os
 import queue
@@ -20,6 +21,14 @@ import structlog
 
 CAPACITY_LINES = 10_000
 MAX_LINE_CHARS = 16_000
+
+
+class _Order(enum.Enum):
+    """What the writing thread is told between two lines."""
+
+    REOPEN = 1
+    END = 2
+
 
 _LEVELS: Mapping[str, int] = {
     "debug": logging.DEBUG,
@@ -36,7 +45,7 @@ class LineWriter:
     def __init__(self, stream: IO[str], *, path: str | None = None) -> None:
         self._stream = stream
         self._path = path
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[str | _Order] = queue.SimpleQueue()
         self._dropped = 0
         self._thread = threading.Thread(target=self._write, name="amqtask-log", daemon=True)
         self._thread.start()
@@ -52,24 +61,43 @@ class LineWriter:
         self._lines.put(line if len(line) <= MAX_LINE_CHARS else line[:MAX_LINE_CHARS] + " ... cut")
 
     def reopen(self) -> None:
-        """Open the file anew, after it was rotated; a line that is being written still goes to the old one."""
-        if self._path is not None:
-            self._stream = open_log(self._path)
+        """Open the file anew, after it was rotated; what was written until now still goes to the old one."""
+        self._lines.put(_Order.REOPEN)
 
     def close(self, timeout_s: float = 2.0) -> None:
         """Write what is queued, for at most `timeout_s`."""
-        self._lines.put(None)
+        self._lines.put(_Order.END)
         self._thread.join(timeout_s)
 
     def _write(self) -> None:
         while True:
             line = self._lines.get()
-            if line is None:
-                return
-            with contextlib.suppress(OSError, ValueError):  # nobody is left to tell
-                self._stream.write(line + "\n")
-                if self._lines.empty():
+            if line is _Order.END:
+                with contextlib.suppress(OSError, ValueError):
                     self._stream.flush()
+                return
+            if line is _Order.REOPEN:
+                self._open_anew()
+                continue
+            self._put(line)
+
+    def _put(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # nobody is left to tell
+            self._stream.write(line + "\n")
+            if self._lines.empty():
+                self._stream.flush()
+
+    def _open_anew(self) -> None:
+        if self._path is None:
+            return
+        try:
+            stream = open_log(self._path)
+        except OSError as error:  # the old one is better than none
+            self._put(f"... the log file cannot be opened anew: {error.strerror}")
+            return
+        with contextlib.suppress(OSError):
+            self._stream.close()
+        self._stream = stream
 
 
 class _Logger:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -32,6 +32,7 @@ log = structlog.get_logger("amqtask.node")
 
 TICK_S = 0.05
 RECONSUME_S = 2.0  # before a queue whose consumer the broker took away is tried again
+MEND_S = 1.0  # before a dead-letter queue that is gone is declared again: its letters are tried again after 2 s
 EXIT_WAIT_S = 5.0  # for executors to end by themselves once everything is settled
 
 
@@ -47,12 +48,21 @@ class State(enum.Enum):
 class Node:
     """Runs one plan until it is told to stop."""
 
-    def __init__(self, plan: NodePlan, template: Template, *, notifier: Notifier, clock: Clock) -> None:
+    def __init__(
+        self,
+        plan: NodePlan,
+        template: Template,
+        *,
+        notifier: Notifier,
+        clock: Clock,
+        reopen_log: Callable[[], None],
+    ) -> None:
         self.plan = plan
         self.state = State.STARTING
         self._clock = clock
         self._notifier = notifier
         self._template = template
+        self._reopen_log = reopen_log
         self._loop = Loop()
         self._links = Links(self._loop, plan, clock=clock, on_session=self._connected, on_down=self._disconnected)
         self._settler = Settler(
@@ -62,12 +72,14 @@ class Node:
             dead_letters=plan.topology.dead_letters,
             max_crashes=plan.max_crashes,
             clock=clock,
+            on_missing=lambda: self._mend_in(MEND_S),
         )
         self._pools: list[Pool] = []
         self._consumers: list[QueueConsumer] = []
         self._pool_of: dict[int, Pool] = {}
         self._held: set[str] = set()  # pools that have given back what they could not start, and wait for a free slot
-        self._exit_code = 0
+        self._mending = False
+        self._unwell = False  # whether the status says that something is not consumed
         self._cut_at: float | None = None
         for pool_plan in plan.pools:
             self._add_pool(pool_plan.name)
@@ -76,6 +88,7 @@ class Node:
                 signal.SIGTERM: self.stop,
                 signal.SIGINT: self._interrupted,
                 signal.SIGQUIT: self.stop_now,
+                signal.SIGHUP: self._hung_up,
                 signal.SIGCHLD: self._reap,
             }
         )
@@ -98,6 +111,7 @@ class Node:
                 taker=self,
                 prefetch=self._prefetch_of(pool, len(self._consumers)),
                 steps=Steps(plan.concurrency),
+                steady=bool(self._arguments_of(queue).get("x-single-active-consumer")),
                 clock=self._clock,
                 on_up=self._consuming,
                 on_down=self._consumer_lost,
@@ -105,10 +119,14 @@ class Node:
             self._pool_of[consumer.index] = pool
             self._consumers.append(consumer)
 
+    def _arguments_of(self, queue: str) -> Mapping[str, object]:
+        declared = self.plan.topology.queues.get(queue)
+        return {} if declared is None else declared.arguments
+
     # -- life ------------------------------------------------------------------------------------------------------
 
-    def run(self) -> int:
-        """Work until stopped. Returns the process's exit code."""
+    def run(self) -> None:
+        """Work until stopped. Raises what a bug of ours raised: half a state is worse than a new start."""
         self._signals.start()
         self._loop.add_reader(self._signals.fileno(), self._signals.readable)
         self._template.attach(self._loop)
@@ -125,9 +143,8 @@ class Node:
             self._signals.stop()
             self._template.close()
             for pool in self._pools:
-                pool.kill()
+                pool.abandon()
             self._loop.close()
-        return self._exit_code
 
     def stop(self) -> None:
         """Stop consuming, give back what has not started, let what runs finish in the drain time; asked again: cut."""
@@ -159,25 +176,36 @@ class Node:
         log.info("node.interrupted", hint="once more to give back running tasks at once")
         self.stop()
 
+    def _hung_up(self) -> None:
+        if self.plan.log_file is not None:
+            self._reopen_log()
+            log.info("log.reopened", file=self.plan.log_file)
+        else:
+            log.info("node.hung_up", hint="its terminal is gone; with a log file it would go on")
+            self.stop()
+
     def _watch_drain(self) -> None:
         if self.state is not State.DRAINING:
             return
-        running = sum(pool.running for pool in self._pools)
-        if running and self._cut_at is not None and self._clock.monotonic() >= self._cut_at:
+        busy = bool(self._settler.pending) or any(pool.running for pool in self._pools)
+        if busy and self._cut_at is not None and self._clock.monotonic() >= self._cut_at:
             self._cut()
-            running = 0
-        if not running and not self._settler.pending:
+            busy = False
+        if not busy:
             self._close()
             return
-        if running:
-            self._notifier.extend(max(5.0, 2 * TICK_S))
+        self._notifier.extend(5.0)
         self._loop.call_later(TICK_S, self._watch_drain)
 
     def _cut(self) -> None:
         cut = [delivery for pool in self._pools for delivery in pool.kill()]
         for delivery in cut:
             delivery.source.give_back(delivery)
-        log.warning("node.cut_running_tasks", requeued=len(cut), after_s=self.plan.drain_s)
+        if cut:
+            log.warning("node.cut_running_tasks", requeued=len(cut), after_s=self.plan.drain_s)
+        unburied = self._settler.give_up()
+        if unburied:
+            log.warning("node.gave_up_dead_letters", requeued=unburied, after_s=self.plan.drain_s)
 
     def _close(self) -> None:
         self.state = State.CLOSING
@@ -191,7 +219,7 @@ class Node:
         self._await_exits(self._clock.monotonic() + EXIT_WAIT_S)
 
     def _await_exits(self, until: float) -> None:
-        if any(pool.executors for pool in self._pools) and self._clock.monotonic() < until:
+        if any(pool.alive for pool in self._pools) and self._clock.monotonic() < until:
             self._loop.call_later(TICK_S, lambda: self._await_exits(until))
         else:
             self._loop.stop()
@@ -199,7 +227,7 @@ class Node:
     # -- connection ------------------------------------------------------------------------------------------------
 
     def _connected(self, session: Session) -> None:
-        """The topology is as it should be on this session: consume."""
+        """The topology is as it should be on this session, or as near as it gets: consume what is not yet."""
         if self.state in (State.DRAINING, State.CLOSING):
             return
         for consumer in self._consumers:
@@ -210,13 +238,26 @@ class Node:
             consumer.forget()
         for pool in self._pools:
             self._forget_deliveries(pool, None)
-        self._notifier.status(f"not connected: {error}")
+        self._settler.lost(None)
+        self._say_unwell(f"not connected: {error}")
 
     def _consumer_lost(self, consumer: QueueConsumer, error: AmqtaskError) -> None:
         log.error("consumer.lost", queue=consumer.queue, error=str(error), retry_in_s=RECONSUME_S)
         self._forget_deliveries(self._pool_of[consumer.index], consumer)
-        self._notifier.status(f"not consuming {consumer.queue}")
-        self._loop.call_later(RECONSUME_S, consumer.reopen)
+        self._settler.lost(consumer)
+        self._say_unwell(f"not consuming {consumer.queue}")
+        self._mend_in(RECONSUME_S)
+
+    def _mend_in(self, seconds: float) -> None:
+        """Declare again what may be gone, and consume what is not consumed; one time for all that is found missing."""
+        if not self._mending:
+            self._mending = True
+            self._loop.call_later(seconds, self._mend)
+
+    def _mend(self) -> None:
+        self._mending = False
+        if self.state is not State.CLOSING:
+            self._links.declare_again()
 
     def _forget_deliveries(self, pool: Pool, lost: QueueConsumer | None) -> None:
         """The tags of `lost` (None: of all) are dead: what has not started is forgotten, what runs is orphaned."""
@@ -232,13 +273,25 @@ class Node:
         self._note_ready()
 
     def _note_ready(self) -> None:
-        if self.state is not State.STARTING:
+        if self.state is not State.STARTING and not (self.state is State.RUNNING and self._unwell):
             return
-        if all(consumer.consuming for consumer in self._consumers) and all(pool.ready for pool in self._pools):
+        if not all(consumer.consuming or consumer.paused for consumer in self._consumers):
+            return
+        slots = sum(pool.plan.concurrency for pool in self._pools)
+        status = f"{len(self._consumers)} queues, {slots} slots"
+        if self.state is State.RUNNING:
+            self._unwell = False
+            self._notifier.status(status)
+        elif all(pool.ready for pool in self._pools):
             self.state = State.RUNNING
-            slots = sum(pool.plan.concurrency for pool in self._pools)
+            self._unwell = False
             log.info("node.ready", queues=list(self.plan.queues), slots=slots, tasks=len(self.plan.tasks))
-            self._notifier.ready(f"{len(self._consumers)} queues, {slots} slots")
+            self._notifier.ready(status)
+
+    def _say_unwell(self, status: str) -> None:
+        self._unwell = True
+        if self.state in (State.STARTING, State.RUNNING):
+            self._notifier.status(status)
 
     # -- work ------------------------------------------------------------------------------------------------------
 
@@ -279,13 +332,14 @@ class Node:
 
     def _hold(self, pool: Pool) -> None:
         """Nothing of what waits in this pool will start soon: other nodes may have it, until a slot is free."""
-        consumers = [consumer for consumer in self._consumers if self._pool_of[consumer.index] is pool]
-        for consumer in consumers:
-            consumer.pause()
+        for consumer in self._consumers:
+            if self._pool_of[consumer.index] is pool and not consumer.steady:
+                consumer.pause()
         kept: list[Delivery] = []
         for delivery in pool.take_back():
             # A quorum queue counts each return, and drops the message at its limit (20 since RabbitMQ 4.0): once only.
-            if delivery.redelivered and self.plan.topology.queues[delivery.queue].type == "quorum":
+            counted = delivery.redelivered and self._arguments_of(delivery.queue).get("x-queue-type") == "quorum"
+            if counted or delivery.source.steady:
                 kept.append(delivery)
             else:
                 delivery.source.give_back(delivery)
@@ -294,9 +348,10 @@ class Node:
 
     def _release(self, pool: Pool) -> None:
         self._held.discard(pool.plan.name)
-        for consumer in self._consumers:
-            if self._pool_of[consumer.index] is pool:
-                consumer.resume()
+        # The queue that was served longest ago first: the one that is asked first mostly gets the slot.
+        consumers = [consumer for consumer in self._consumers if self._pool_of[consumer.index] is pool]
+        for consumer in sorted(consumers, key=lambda consumer: consumer.served):
+            consumer.resume()
 
     # -- health ----------------------------------------------------------------------------------------------------
 

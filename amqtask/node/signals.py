@@ -27,6 +27,8 @@ class Signals:
     def start(self) -> None:
         """Catch the signals from now on. Only in the main thread."""
         for number in self._actions:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
             # The number has gone to the wake-up descriptor by then; the loop does the rest.
             self._before[number] = signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)

@@ -113,12 +113,24 @@ class Pool:
         cut: list[Delivery] = []
         for executor in list(self.executors):
             self._read(executor)
-            executor.take_back()
+            cut += executor.take_back()
             cut += executor.outstanding.values()
             executor.outstanding.clear()
             if executor.pid is not None:
                 process.kill(executor.pid)
         return cut
+
+    def abandon(self) -> None:
+        """End what is left of the executors, with what their tasks have started. For the node's own end."""
+        for executor in self.executors:
+            if executor.pid is not None:
+                process.kill(executor.pid)
+                process.kill_session(executor.pid)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of it may still run."""
+        return any(executor.pid is not None for executor in self.executors)
 
     @property
     def ready(self) -> bool:
