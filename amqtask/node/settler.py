@@ -115,7 +115,7 @@ class Settler:
                 queue=delivery.queue,
                 reason=outcome.reason,
                 error=outcome.error,
-                attempt=delivery.crashes + 1,
+                attempt=_attempt(delivery, outcome),
             )
         match settle(outcome):
             case Settlement.ACK:
@@ -216,7 +216,7 @@ class Settler:
             error=outcome.error,
             traceback=outcome.traceback,
             queue=delivery.queue,
-            attempt=delivery.crashes + (outcome.kind not in (Kind.REFUSED, Kind.CRASHED)),
+            attempt=_attempt(delivery, outcome),
             node=self._node,
             at=self._clock.now(),
         )
@@ -255,3 +255,8 @@ class Settler:
         for delivery in burials:
             delivery.source.give_back(delivery)
         return len(burials)
+
+
+def _attempt(delivery: Delivery, outcome: Outcome) -> int:
+    """Executions begun, the one that ended now among them; 0 when it never ran."""
+    return delivery.crashes + (outcome.kind not in (Kind.REFUSED, Kind.CRASHED))
