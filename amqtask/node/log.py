@@ -125,13 +125,16 @@ def configure(*, level: str, style: str, path: str | None, node: str) -> LineWri
     """
     stream: IO[str] = open_log(path) if path else sys.stderr
     writer = LineWriter(stream, path=path)
+    # Tracebacks go as text without the values of variables: there are passwords among them.
     as_json = style == "json" or (style == "auto" and not stream.isatty())
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     processors: list[Any] = [structlog.processors.add_log_level, stamp, _add(node=node, pid=os.getpid())]
     if as_json:
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=str)]
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
     else:
-        processors += [structlog.dev.ConsoleRenderer(colors=stream.isatty() and "NO_COLOR" not in os.environ)]
+        colors = stream.isatty() and "NO_COLOR" not in os.environ
+        plain = structlog.dev.plain_traceback
+        processors += [_on_one_line, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -139,6 +142,15 @@ def configure(*, level: str, style: str, path: str | None, node: str) -> LineWri
         cache_logger_on_first_use=False,
     )
     return writer
+
+
+def _on_one_line(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Texts of senders and tasks with their control characters as escapes: nobody else writes a line of this log."""
+    return {name: _escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _add(**fields: object) -> Any:

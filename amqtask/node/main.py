@@ -28,6 +28,10 @@ CANNOT_CREATE = 73  # EX_CANTCREAT: pid or log file
 BOOT_FAILED = 78  # EX_CONFIG: the app's import failed or hung; deploy/systemd does not restart on it
 
 
+FILES_PER_EXECUTOR = 2  # both ends of its socket
+FILES_BESIDE = 64  # connections, template, signals, log, and what is opened for a moment
+
+
 class _ToldToStop(BaseException):
     """SIGTERM before there is a loop that could hear of it."""
 
@@ -51,6 +55,14 @@ def main(request: dict[str, Any], *, environ: Mapping[str, str], debug: bool = F
 
 
 def _run(plan: NodePlan, answer: Mapping[str, Any], template: Template, environ: Mapping[str, str]) -> int:
+    slots = sum(pool.concurrency for pool in plan.pools)
+    files = FILES_PER_EXECUTOR * slots + FILES_BESIDE
+    allowed = process.allow_files(files)
+    if allowed < files:
+        template.close()
+        return _say(
+            f"{slots} executors take {files} open files; the limit here is {allowed} (ulimit -n)", WRONG_SETTINGS
+        )
     try:
         writer = node_log.configure(level=plan.log_level, style=plan.log_format, path=plan.log_file, node=plan.name)
     except OSError as error:
@@ -62,7 +74,7 @@ def _run(plan: NodePlan, answer: Mapping[str, Any], template: Template, environ:
             pidfile.take()
         _say_what_starts(plan, answer)
         node = Node(plan, template, notifier=Notifier(environ), clock=SYSTEM, reopen_log=writer.reopen)
-        return _work(node)
+        return work(node)
     except PidFileTaken as taken:
         template.close()
         return _say(str(taken), CANNOT_CREATE)
@@ -73,7 +85,7 @@ def _run(plan: NodePlan, answer: Mapping[str, Any], template: Template, environ:
         writer.close()
 
 
-def _work(node: Node) -> int:
+def work(node: Node) -> int:
     """Run it. A failure of its loop is never taken for a wrong setting, whatever error it ended in."""
     try:
         node.run()

@@ -74,18 +74,24 @@ class Template:
 
     def serve(self) -> None:
         """Fork an executor per request until the node is gone."""
-        while True:
-            request, fds = link.receive_document(self._control)
-            if request is None:
-                return
-            try:
-                if not fds:
-                    raise OSError(errno.EMFILE, "too many open files to receive the executor's socket")
-                with socket.socket(fileno=fds[0]) as end:
-                    answer = {"id": request["id"], "pid": self._fork(end)}
-            except OSError as error:
-                answer = {"id": request["id"], "error": error.strerror or str(error)}
-            link.send_document(self._control, answer)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # gone in the middle of a request
+            going = True
+            while going:
+                going = self._serve_one()
+
+    def _serve_one(self) -> bool:
+        request, fds = link.receive_document(self._control)
+        if request is None:
+            return False
+        try:
+            if not fds:
+                raise OSError(errno.EMFILE, "too many open files to receive the executor's socket")
+            with socket.socket(fileno=fds[0]) as end:
+                answer = {"id": request["id"], "pid": self._fork(end)}
+        except OSError as error:
+            answer = {"id": request["id"], "error": error.strerror or str(error)}
+        link.send_document(self._control, answer)
+        return True
 
     def _fork(self, end: socket.socket) -> int:
         reader, writer = os.pipe()

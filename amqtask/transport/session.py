@@ -27,6 +27,7 @@ CLOSE_TIMEOUT_S = 2.0  # a broker that does not answer connection.close in this 
 SILENCE_GRACE_S = 5.0  # on top of one heartbeat: the broker sends something every half of it
 
 _DISCARD = NullSink()
+_VERSION = version("amqtask")  # here, because it reads files
 
 
 class BrokerOptions(Protocol):
@@ -319,7 +320,7 @@ def _parameters(address: BrokerAddress, *, heartbeat_s: int, timeout_s: float, n
         socket_timeout=timeout_s,
         stack_timeout=timeout_s,
         ssl_options=_tls(address) if address.tls else None,
-        client_properties={"connection_name": name, "product": "amqtask", "version": version("amqtask")},
+        client_properties={"connection_name": name, "product": "amqtask", "version": _VERSION},
     )
 
 
