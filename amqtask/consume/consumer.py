@@ -76,6 +76,7 @@ class QueueConsumer(NullSink):
         self._serial = 0
         self._last_delivery = 0
         self._boundary = 0
+        self._batch = 1
         self._changing = False
         self._opening = False
         self._stopped = False
@@ -181,6 +182,7 @@ class QueueConsumer(NullSink):
         self.carried, self._boundary = self.unsettled, self._last_delivery
         wanted = max(1, self._wanted_prefetch())
         self._steps.taken(self.prefetch, wanted, self._clock.monotonic())
+        self._batch = self._steps.ack_batch(wanted)
         self.prefetch = wanted
         self._tag = tag
 
@@ -253,8 +255,22 @@ class QueueConsumer(NullSink):
         if tag <= self._boundary:
             self.carried -= 1
 
+    def flush_batch(self) -> bool:
+        """Write the pending acknowledgements if they fill a batch; the node calls this once per turn of the loop.
+
+        True: some are left, for a `flush` within ACK_DELAY_S. The broker pays for each frame, and what is acknowledged
+        a little later costs nobody anything while there is enough unacknowledged room left.
+        """
+        acks = self._acks
+        if acks is None or not acks:
+            return False
+        if len(acks) < self._batch:
+            return True
+        acks.flush()
+        return False
+
     def flush(self) -> None:
-        """Write pending acknowledgements; the node calls this once per turn of the loop."""
+        """Write all pending acknowledgements."""
         if self._acks is not None:
             self._acks.flush()
 

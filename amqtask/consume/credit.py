@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+MAX_HANDOVER = 64  # packets that wait for one executor: a socket's buffer holds about 90 of a usual size
 LOWER_AFTER_S = 0.09  # the tick after the next
 RAISE_PAUSE_S = 0.5
 
@@ -18,13 +19,13 @@ class CreditPolicy:
     """The rule of one pool.
 
     `slots`: tasks that run at once. `ahead_s`: how many seconds of work may wait here. `max_ahead`: messages that may
-    wait at most; more brings no speed (raw drain by prefetch 2, 8, 64, 256 on one queue: 3.1, 5.3, 7.7, 9.6 k/s).
+    wait at most; more brings no speed (docs/decisions/prefetch.md has the figures).
     `max_bytes`: what may wait, in bytes. `fixed`: a prefetch that the configuration fixes.
     """
 
     slots: int
     ahead_s: float = 0.025
-    max_ahead: int = 256
+    max_ahead: int = 512
     max_bytes: int = 32 * 1024 * 1024
     fixed: int | None = None
 
@@ -41,7 +42,7 @@ class CreditPolicy:
         """How many tasks one executor may be handed at once: 1 for tasks that last, more for those of a millisecond."""
         if runtime_s is None:
             return 1
-        return 1 + min(self.max_ahead // 4, int(self.ahead_s / 4 / max(runtime_s, 1e-5)))
+        return 1 + min(MAX_HANDOVER, int(self.ahead_s / 4 / max(runtime_s, 1e-5)))
 
 
 class Steps:
@@ -72,6 +73,11 @@ class Steps:
         if wanted == current or wanted <= self._slots:
             return wanted != current
         return now - self._lowered_at >= RAISE_PAUSE_S and (current <= self._slots or wanted >= 2 * current)
+
+    def ack_batch(self, prefetch: int) -> int:
+        """How many acknowledgements are worth a write: one each when every message counts, else an eighth of what may
+        wait, so that the broker never runs out of room over it."""
+        return max(1, (prefetch - self._slots) // 8)
 
     def taken(self, before: int, after: int, now: float) -> None:
         """It has been changed."""

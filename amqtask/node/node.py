@@ -31,6 +31,7 @@ from amqtask.transport.session import Session
 log = structlog.get_logger("amqtask.node")
 
 TICK_S = 0.05
+ACK_DELAY_S = 0.002  # acknowledgements of short tasks may wait so long for others to go with them
 RECONSUME_S = 2.0  # before a queue whose consumer the broker took away is tried again
 MEND_S = 1.0  # before a dead-letter queue that is gone is declared again: its letters are tried again after 2 s
 EXIT_WAIT_S = 5.0  # for executors to end by themselves once everything is settled
@@ -79,6 +80,7 @@ class Node:
         self._pool_of: dict[int, Pool] = {}
         self._held: set[str] = set()  # pools that have given back what they could not start, and wait for a free slot
         self._mending = False
+        self._flushing = False  # whether acknowledgements that fill no batch will be written shortly
         self._unwell = False  # whether the status says that something is not consumed
         self._cut_at: float | None = None
         for pool_plan in plan.pools:
@@ -256,6 +258,7 @@ class Node:
 
     def _mend(self) -> None:
         self._mending = False
+        self._flushing = False  # whether acknowledgements that fill no batch will be written shortly
         if self.state is not State.CLOSING:
             self._links.declare_again()
 
@@ -306,6 +309,15 @@ class Node:
                 pool.dispatch()
             if self._held and pool.plan.name in self._held and pool.idle_slots:
                 self._release(pool)
+        left = False
+        for consumer in self._consumers:
+            left |= consumer.flush_batch()
+        if left and not self._flushing:
+            self._flushing = True
+            self._loop.call_later(ACK_DELAY_S, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
         for consumer in self._consumers:
             consumer.flush()
 

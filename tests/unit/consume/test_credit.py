@@ -15,7 +15,7 @@ def test_k12_long_and_unknown_tasks_get_one_message_per_slot() -> None:
 
 def test_k12_short_tasks_get_milliseconds_of_work_ahead_and_no_more() -> None:
     policy = CreditPolicy(slots=2)
-    assert policy.prefetch(0.00005, 500) == 2 + 256
+    assert policy.prefetch(0.00005, 500) == 2 + 512
     assert policy.prefetch(0.005, 500) == 2 + 10
     assert policy.handover(0.001) == 1 + 6
 
@@ -57,3 +57,10 @@ def test_k12_after_it_went_down_a_prefetch_goes_up_to_the_slots_at_once_and_furt
     assert of_one.due(1, 2, 10.0)
     assert not of_one.due(2, 200, 10.0 + RAISE_PAUSE_S / 2)
     assert of_one.due(2, 200, 10.0 + RAISE_PAUSE_S)
+
+
+def test_k11_acknowledgements_wait_for_company_only_while_there_is_room() -> None:
+    steps = Steps(2)
+    assert steps.ack_batch(2) == 1
+    assert steps.ack_batch(3) == 1
+    assert steps.ack_batch(2 + 512) == 64
