@@ -350,8 +350,9 @@ class Node:
         kept: list[Delivery] = []
         for delivery in pool.take_back():
             # A quorum queue counts each return, and drops the message at its limit (20 since RabbitMQ 4.0): once only.
+            # And what has crashed stays, because its crashes are counted here.
             counted = delivery.redelivered and self._arguments_of(delivery.queue).get("x-queue-type") == "quorum"
-            if counted or delivery.source.steady:
+            if counted or delivery.crashes or delivery.source.steady:
                 kept.append(delivery)
             else:
                 delivery.source.give_back(delivery)

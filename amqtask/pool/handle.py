@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from amqtask.consume.delivery import Delivery
 from amqtask.execute.outcome import Outcome
@@ -100,13 +101,13 @@ class ExecutorHandle:
         on_hello: Callable[[ExecutorHandle, int, int], None],
         on_started: Callable[[Delivery], None],
     ) -> int:
-        """Read every answer that is there and report each. Returns how many tasks ended."""
+        """Read every answer that is there and report each. Returns how many tasks ended. Raises link.Garbled."""
         ended = 0
         receive, outstanding = self._near.recv, self.outstanding
         try:
             while True:
                 packet = receive(link.ANSWER_BYTES)
-                kind = packet[0]
+                kind = packet[0] if packet else 0
                 if kind == link.DONE:
                     handover, runtime_us = link.unpack_done(packet)
                     ended += 1
@@ -115,10 +116,11 @@ class ExecutorHandle:
                         on_done(self, delivery, runtime_us)
                 elif kind == link.OUTCOME:
                     handover, runtime_us, fields = link.unpack_outcome(packet)
+                    outcome = _outcome(fields)
                     ended += 1
                     delivery = outstanding.pop(handover, None)
                     if delivery is not None:
-                        on_outcome(self, delivery, runtime_us, Outcome.from_fields(fields))
+                        on_outcome(self, delivery, runtime_us, outcome)
                 elif kind == link.STARTED:
                     delivery = outstanding.get(link.unpack_done(packet)[0])
                     if delivery is not None:
@@ -165,3 +167,10 @@ class ExecutorHandle:
         """Close both ends. The process, if it lives, then finds its socket gone and leaves."""
         self._near.close()
         self.far.close()
+
+
+def _outcome(fields: Mapping[str, Any]) -> Outcome:
+    try:
+        return Outcome.from_fields(fields)
+    except (KeyError, ValueError) as error:
+        raise link.Garbled(f"an outcome without {error}") from error

@@ -44,6 +44,10 @@ _HELLO = struct.Struct(">BHI")  # kind, version, pid
 DELIVERY_HEAD = _DELIVERY.size
 
 
+class Garbled(Exception):
+    """A packet that is none of ours: another version of the code, or a task that writes where it should not."""
+
+
 def handover_of(packet: bytes) -> int:
     """The hand-over id of a delivery packet."""
     return int(_DELIVERY.unpack_from(packet)[4])
@@ -97,8 +101,11 @@ def pack_started(handover: int) -> bytes:
 
 
 def unpack_done(packet: bytes) -> tuple[int, int]:
-    """(hand-over id, run time in microseconds)."""
-    _, handover, runtime_us = _DONE.unpack(packet)
+    """(hand-over id, run time in microseconds). Raises Garbled."""
+    try:
+        _, handover, runtime_us = _DONE.unpack(packet)
+    except struct.error as error:
+        raise Garbled(str(error)) from error
     return handover, runtime_us
 
 
@@ -118,9 +125,12 @@ def _length(field: tuple[str, str]) -> int:
 
 
 def unpack_outcome(packet: bytes) -> tuple[int, int, dict[str, Any]]:
-    """(hand-over id, run time in microseconds, the outcome's fields)."""
-    _, handover, runtime_us = _DONE.unpack_from(packet)
-    return handover, runtime_us, json.loads(packet[_DONE.size :])
+    """(hand-over id, run time in microseconds, the outcome's fields). Raises Garbled."""
+    try:
+        _, handover, runtime_us = _DONE.unpack_from(packet)
+        return handover, runtime_us, dict(json.loads(packet[_DONE.size :]))
+    except (struct.error, ValueError, TypeError) as error:
+        raise Garbled(str(error)) from error
 
 
 def pack_hello(pid: int) -> bytes:
@@ -129,8 +139,13 @@ def pack_hello(pid: int) -> bytes:
 
 
 def unpack_hello(packet: bytes) -> tuple[int, int]:
-    """(format version, pid)."""
-    _, version, pid = _HELLO.unpack(packet)
+    """(format version, pid). Raises Garbled."""
+    try:
+        kind, version, pid = _HELLO.unpack(packet)
+    except struct.error as error:
+        raise Garbled(str(error)) from error
+    if kind != HELLO:
+        raise Garbled(f"a packet of kind {kind}")
     return version, pid
 
 

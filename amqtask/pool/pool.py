@@ -273,7 +273,15 @@ class Pool:
             executor.probed = False
 
     def _read(self, executor: ExecutorHandle) -> int:
-        return executor.answers(self._on_done, self._on_outcome, self._on_hello, self._settles.started)
+        try:
+            return executor.answers(self._on_done, self._on_outcome, self._on_hello, self._settles.started)
+        except link.Garbled as error:
+            # What it was at is unknown from here on: it ends, as if it had crashed.
+            log.error("executor.garbled", pool=self.plan.name, pid=executor.pid, error=str(error))
+            executor.ready = False
+            if executor.pid is not None:
+                process.kill(executor.pid)
+            return 0
 
     def _on_done(self, executor: ExecutorHandle, delivery: Delivery, runtime_us: int) -> None:
         executor.done += 1

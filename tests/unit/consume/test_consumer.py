@@ -228,3 +228,11 @@ def test_k12_what_an_earlier_consumer_brought_is_counted_until_it_is_settled(wor
     world.consumer.give_back(world.delivered_[3])
     world.consumer.ack(world.delivered_[1])
     assert (world.consumer.unsettled, world.consumer.carried) == (2, 2)
+
+
+def test_k12_the_consumer_of_a_queue_with_a_single_active_one_is_never_begun_anew(world: World) -> None:
+    world.consumer.steady = True
+    channel = world.consuming()
+    world.wanted = 9
+    world.consumer.adjust()
+    assert channel.pika.asked == ["consume"]

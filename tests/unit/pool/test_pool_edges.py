@@ -136,3 +136,27 @@ def test_pain21_an_executor_that_was_stopped_hears_the_ping_though_its_tasks_wer
     world.now += STUCK_S * 2
     world.pool.tick()
     assert world.killed == []
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"\x00",
+        b"\xffgarbage",
+        bytes([link.DONE]) + b"short",
+        bytes([link.OUTCOME]) + b"\x00" * 8 + b"no json",
+        bytes([link.OUTCOME]) + b"\x00" * 8 + b"[1]",
+        bytes([link.OUTCOME]) + b"\x00" * 8 + b'{"kind": "unheard of"}',
+        bytes([link.HELLO]) + b"x",
+    ],
+    ids=repr,
+)
+def test_an_executor_that_speaks_nonsense_ends_alone(world: World, packet: bytes) -> None:
+    world.offer(1)
+    first = world.pool.executors[0]
+    running = world.take(first)
+    world.say(first, packet)
+    assert world.killed == [first.pid]
+    world.pool.reaped(first.pid or 0, 9)
+    assert [one.handover for one, _ in world.crashes] == [running]
