@@ -258,7 +258,6 @@ class Node:
 
     def _mend(self) -> None:
         self._mending = False
-        self._flushing = False  # whether acknowledgements that fill no batch will be written shortly
         if self.state is not State.CLOSING:
             self._links.declare_again()
 

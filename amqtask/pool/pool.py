@@ -279,6 +279,7 @@ class Pool:
             # What it was at is unknown from here on: it ends, as if it had crashed.
             log.error("executor.garbled", pool=self.plan.name, pid=executor.pid, error=str(error))
             executor.ready = False
+            self._loop.remove_reader(executor.fileno())
             if executor.pid is not None:
                 process.kill(executor.pid)
             return 0

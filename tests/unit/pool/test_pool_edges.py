@@ -158,5 +158,6 @@ def test_an_executor_that_speaks_nonsense_ends_alone(world: World, packet: bytes
     running = world.take(first)
     world.say(first, packet)
     assert world.killed == [first.pid]
+    assert first.fileno() not in world.readers, "an end of file would wake the loop for ever"
     world.pool.reaped(first.pid or 0, 9)
     assert [one.handover for one, _ in world.crashes] == [running]

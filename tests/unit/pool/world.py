@@ -43,7 +43,7 @@ class World:
         self.readers[fd] = callback
 
     def remove_reader(self, fd: int) -> None:
-        del self.readers[fd]
+        self.readers.pop(fd, None)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
         self.timers.append((delay_s, callback))
