@@ -82,6 +82,7 @@ class Node:
         self._mending = False
         self._flushing = False  # whether acknowledgements that fill no batch will be written shortly
         self._unwell = False  # whether the status says that something is not consumed
+        self._draining_since = 0.0
         self._cut_at: float | None = None
         for pool_plan in plan.pools:
             self._add_pool(pool_plan.name)
@@ -163,7 +164,8 @@ class Node:
             for delivery in pool.take_back():
                 delivery.source.give_back(delivery)
             pool.stop()
-        self._cut_at = self._clock.monotonic() + self.plan.drain_s
+        self._draining_since = self._clock.monotonic()
+        self._cut_at = self._draining_since + self.plan.drain_s
         self._watch_drain()
 
     def stop_now(self) -> None:
@@ -200,14 +202,15 @@ class Node:
         self._loop.call_later(TICK_S, self._watch_drain)
 
     def _cut(self) -> None:
+        after_s = round(self._clock.monotonic() - self._draining_since, 1)
         cut = [delivery for pool in self._pools for delivery in pool.kill()]
         for delivery in cut:
             delivery.source.give_back(delivery)
         if cut:
-            log.warning("node.cut_running_tasks", requeued=len(cut), after_s=self.plan.drain_s)
+            log.warning("node.cut_running_tasks", requeued=len(cut), after_s=after_s)
         unburied = self._settler.give_up()
         if unburied:
-            log.warning("node.gave_up_dead_letters", requeued=unburied, after_s=self.plan.drain_s)
+            log.warning("node.gave_up_dead_letters", requeued=unburied, after_s=after_s)
 
     def _close(self) -> None:
         self.state = State.CLOSING
