@@ -23,10 +23,10 @@ class AckBatch:
     def __init__(self, channel: int, write: Callable[[bytes], None]) -> None:
         self._channel = channel
         self._write = write
-        self._open: set[int] = set()  # delivered, and neither acknowledged on the wire nor given back
+        self._open: set[int] = set()  # delivered, and neither acknowledged nor given back
         self._low = 1  # no tag below is open; RabbitMQ counts tags from 1 on each channel
         self._last = 0  # the highest tag that was delivered
-        self._pending: list[int] = []  # acknowledged in this turn, not yet written
+        self._pending: list[int] = []  # acknowledged here, not yet written
 
     def delivered(self, tag: int) -> None:
         """`tag` has arrived; they rise."""
@@ -49,22 +49,30 @@ class AckBatch:
         """Acknowledgements waiting for a flush."""
         return len(self._pending)
 
-    def flush(self) -> None:
-        """Write what is pending."""
+    def flush(self, *, beyond_gaps: bool = True) -> None:
+        """Write what is pending; without `beyond_gaps` only as far as the tags have no gap, which takes one frame.
+
+        Executors end their tasks in an order of their own. What lies beyond a gap would take a frame each, and most
+        gaps are closed a millisecond later.
+        """
         pending = self._pending
         if not pending:
             return
-        self._pending = []
         self._open.difference_update(pending)
         low = self._advance()
         below = [tag for tag in pending if tag < low]
+        beyond = [tag for tag in pending if tag >= low]
         out: list[bytes] = []
         if below:
             # Everything up to this tag is settled. It must itself be one that is acknowledged now: RabbitMQ closes
             # the channel over a multiple ack whose own tag is not outstanding (one that a nack settled, say).
             out.append(frames.ack(self._channel, max(below), multiple=len(below) > 1))
-        out += [frames.ack(self._channel, tag, multiple=False) for tag in pending if tag >= low]
-        self._write(b"".join(out))
+        if beyond_gaps:
+            out += [frames.ack(self._channel, tag, multiple=False) for tag in beyond]
+            beyond = []
+        self._pending = beyond
+        if out:
+            self._write(b"".join(out))
 
     def _advance(self) -> int:
         """Find the lowest tag that is open. Each tag is passed once in the channel's life."""

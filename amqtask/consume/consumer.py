@@ -264,10 +264,11 @@ class QueueConsumer(NullSink):
         acks = self._acks
         if acks is None or not acks:
             return False
-        if len(acks) < self._batch:
+        waiting = len(acks)
+        if waiting < self._batch:
             return True
-        acks.flush()
-        return False
+        acks.flush(beyond_gaps=self._batch == 1 or waiting >= 4 * self._batch)
+        return bool(acks)
 
     def flush(self) -> None:
         """Write all pending acknowledgements."""

@@ -31,7 +31,8 @@ from amqtask.transport.session import Session
 log = structlog.get_logger("amqtask.node")
 
 TICK_S = 0.05
-ACK_DELAY_S = 0.002  # acknowledgements of short tasks may wait so long for others to go with them
+FIRST_OUTCOMES = 16  # how many a pool needs before its run time is worth anything
+ACK_DELAY_S = 0.005  # acknowledgements of short tasks wait so long for others, or for a gap before them to close
 RECONSUME_S = 2.0  # before a queue whose consumer the broker took away is tried again
 MEND_S = 1.0  # before a dead-letter queue that is gone is declared again: its letters are tried again after 2 s
 EXIT_WAIT_S = 5.0  # for executors to end by themselves once everything is settled
@@ -311,6 +312,11 @@ class Node:
                 pool.dispatch()
             if self._held and pool.plan.name in self._held and pool.idle_slots:
                 self._release(pool)
+            if not pool.known and pool.ended >= FIRST_OUTCOMES:
+                # A queue of short tasks does not wait for the next tick to get more than one message per slot.
+                pool.known = True
+                for consumer in self._consumers:
+                    consumer.adjust()
         left = False
         for consumer in self._consumers:
             left |= consumer.flush_batch()

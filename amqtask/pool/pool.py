@@ -83,6 +83,7 @@ class Pool:
         self.message_bytes = 0.0
         self.last_progress = clock.monotonic()
         self.ended = 0
+        self.known = False  # whether its first run times have been used
         self._loop = loop
         self._forks = forks
         self._settles = settles

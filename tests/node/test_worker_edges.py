@@ -74,11 +74,11 @@ def test_k07_queues_that_share_a_slot_share_it_evenly(start_worker: StartWorker,
     queues = ["a", "b", "c"]
     for queue in queues:
         raw.declare_queue(queue)
-        send(raw, "rec.sleep", 0.2, queue=queue, count=12)
+        send(raw, "rec.sleep", 0.2, queue=queue, count=20)
     start_worker("-Q", ",".join(queues), "-c", "1")
-    wait_runs(record_folder, 12)
+    wait_runs(record_folder, 24)  # enough that who was first by chance does not decide
     left = Counter({queue: raw.count(queue) for queue in queues})
-    assert max(left.values()) - min(left.values()) <= 4, left
+    assert max(left.values()) - min(left.values()) <= 6, left
 
 
 @pytest.mark.parametrize("after_s", [0.4, 1.0])

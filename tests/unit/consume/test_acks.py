@@ -91,3 +91,31 @@ def test_pain23_a_message_that_runs_for_hours_keeps_nothing_of_those_that_pass_i
     batch.ack(1)
     batch.flush()
     assert written[-1] == frames.ack(1, 1, multiple=False)
+
+
+def test_k11_what_lies_beyond_a_gap_waits_for_it_to_close() -> None:
+    broker = Broker(6)
+    batch = AckBatch(1, broker.take)
+    for tag in range(1, 7):
+        batch.delivered(tag)
+    for tag in (1, 2, 4, 5, 6):
+        batch.ack(tag)
+    batch.flush(beyond_gaps=False)
+    assert broker.acked == [1, 2]
+    assert len(batch) == 3
+    batch.ack(3)
+    batch.flush(beyond_gaps=False)
+    assert sorted(broker.acked) == [1, 2, 3, 4, 5, 6]
+    assert (broker.frames, len(batch)) == (2, 0)
+
+
+def test_k11_a_gap_that_stays_open_holds_nothing_back_for_long() -> None:
+    broker = Broker(3)
+    batch = AckBatch(1, broker.take)
+    for tag in (1, 2, 3):
+        batch.delivered(tag)
+    batch.ack(3)
+    batch.flush(beyond_gaps=False)
+    assert broker.acked == []
+    batch.flush()
+    assert broker.acked == [3]
