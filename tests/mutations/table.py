@@ -326,7 +326,7 @@ MUTATIONS: tuple[Mutation, ...] = (
         changes=(
             Change(
                 "node/node.py",
-                "        self._cut_at = self._clock.monotonic() + self.plan.drain_s\n",
+                "        self._cut_at = self._draining_since + self.plan.drain_s\n",
                 "        self._cut_at = self._clock.monotonic()\n",
             ),
         ),
