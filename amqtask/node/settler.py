@@ -154,6 +154,7 @@ class Settler:
     def started(self, delivery: Delivery) -> None:
         """It has started, and its task or pool acknowledges early."""
         if delivery.source.ack(delivery):
+            delivery.source.flush()  # whatever waits for company: the sooner it is gone, the rarer it runs twice
             delivery.generation = ACKED
         else:
             delivery.stored = _EARLY
