@@ -25,6 +25,7 @@ class Source:
 
     def __init__(self, queue: str = "q") -> None:
         self.queue = queue
+        self.flushed: list[int] = []  # those acknowledged when it was last told to write
         self.index = 0
         self.generation = 1
         self.acked: list[int] = []
@@ -35,6 +36,9 @@ class Source:
 
     def give_back(self, delivery: Delivery) -> bool:
         return self._settle(delivery, self.returned)
+
+    def flush(self) -> None:
+        self.flushed = list(self.acked)
 
     def _settle(self, delivery: Delivery, into: list[int]) -> bool:
         if delivery.generation != self.generation:
