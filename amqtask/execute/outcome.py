@@ -84,17 +84,17 @@ def text_of(value: object, limit: int) -> str:
     """`str(value)`, cut, as text that can travel, whatever the value's own methods do."""
     try:
         return cut(sendable(str(value)[:limit]), limit)
-    except BaseException as worse:  # noqa: BLE001 - users' objects may raise anything from __str__
-        return f"<str() raised {type(worse).__name__}>"
+    except BaseException as exception:  # noqa: BLE001 - users' objects may raise anything from __str__
+        return f"<str() raised {type(exception).__name__}>"
 
 
 def format_traceback(error: BaseException) -> str:
     """The traceback as text, the end kept when it is too long; whatever the exception's own methods do."""
     try:
         text = "".join(tracebacks.format_exception(type(error), error, error.__traceback__, limit=-40))
-    except BaseException as worse:  # noqa: BLE001 - formatting calls users' __str__ and __repr__
+    except BaseException as exception:  # noqa: BLE001 - formatting calls users' __str__ and __repr__
         frames = tracebacks.format_tb(error.__traceback__, limit=-40)
-        text = "".join(frames) + f"{type(error).__name__} <formatting raised {type(worse).__name__}>"
+        text = "".join(frames) + f"{type(error).__name__} <formatting raised {type(exception).__name__}>"
     if len(text) > MAX_TRACEBACK_CHARS:
         text = "... cut ...\n" + text[-MAX_TRACEBACK_CHARS:]
     return sendable(text)

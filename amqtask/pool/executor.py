@@ -95,8 +95,8 @@ def main(sock: socket.socket, runner: Runs) -> None:
         status = 0
     except (BrokenPipeError, ConnectionResetError):
         status = 0  # the node is gone, and the kernel is about to end us as well
-    except BaseException:  # noqa: BLE001 - whatever it is, it must not come back into the template's code
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it must not come back into the template's code
+        traceback.print_exception(error)
     finally:
         end(status)
 

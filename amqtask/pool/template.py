@@ -127,8 +127,8 @@ class Template:
                 self._become_executor(end)
         except OSError as error:
             status = error.errno or status
-        except BaseException:  # noqa: BLE001 - whatever it is, there must not be a second template
-            traceback.print_exc()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, there must not be a second template
+            traceback.print_exception(error)
         finally:
             os._exit(status)
 
