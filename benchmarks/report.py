@@ -155,7 +155,7 @@ def markdown(rows: Sequence[Row]) -> str:
     rule = "|" + "|".join(["---"] * len(table[0])) + "|"
     notes = [f"- {row.name}: {note}" for row in rows for note in row.notes]
     settings = settings_lines(rows)
-    block = ["", "amqtask ran with these settings:", "", "```", *settings, "```"] if settings else []
+    block = ["", "amqtask ran with these settings:", "", "```text", *settings, "```"] if settings else []
     return "\n".join([lines[0], rule, *lines[1:], "", *notes, *block]).rstrip() + "\n"
 
 
