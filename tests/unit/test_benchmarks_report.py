@@ -111,4 +111,4 @@ def test_settings_are_told_once_where_equal_and_by_row_where_not() -> None:
         "worker.queues = q (option -Q)",
     ]
     assert "worker.queues = q (option -Q)" in report.text(rows)
-    assert "```\ntasks.ack" in report.markdown(rows)
+    assert "```text\ntasks.ack" in report.markdown(rows)
