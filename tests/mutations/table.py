@@ -198,11 +198,9 @@ MUTATIONS: tuple[Mutation, ...] = (
                 "        untaken = []\n        taken = list(executor.outstanding.values())\n",
             ),
         ),
-        red=(
-            f"{POOL}::test_k11_only_what_was_taken_is_charged_when_an_executor_dies",
-            f"{WITNESSES}::test_k11_what_waits_behind_a_task_that_kills_its_process_is_not_charged",
-        ),
-        sign="world.crashes|not all of 51 tasks ended",
+        # Not the witness of a real node: whether something waits in the socket as the process dies is a matter of time.
+        red=(f"{POOL}::test_k11_only_what_was_taken_is_charged_when_an_executor_dies",),
+        sign="world.crashes",
     ),
     Mutation(
         name="acknowledged though its dead letter was not taken",
